@@ -1,0 +1,238 @@
+//! Every bound in one place: fixed ones as constants, the others as [`Limits`] with their defaults,
+//! their units in their names, and their relations checked (at compile time for the defaults, again
+//! when configured).
+
+use serde::Deserialize;
+
+/// Longest conversation or user id, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
+/// 2^53 − 1: the largest integer that every JavaScript client holds exactly.
+pub const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Longest `ref`, in bytes.
+pub const REFERENCE_BYTES_MAX: usize = 64;
+/// Longest `client_msg_id`, in bytes.
+pub const CLIENT_MSG_ID_BYTES_MAX: usize = 64;
+/// How long a `client_msg_id` is remembered.
+pub const CLIENT_MSG_ID_KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
+/// Longest emoji of a reaction, in bytes, and the most kinds on one message.
+pub const EMOJI_BYTES_MAX: usize = 64;
+pub const REACTION_KINDS_MAX: usize = 50;
+/// Longest reason of a close frame that we send, in bytes.
+pub const CLOSE_REASON_BYTES_MAX: usize = 32;
+/// RFC 6455 §5.5: a control frame's payload.
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+/// Commands that wait in one conversation for old state.
+pub const WAITING_COMMANDS_MAX: usize = 256;
+/// Events in one group commit.
+pub const COMMIT_EVENTS_MAX: usize = 4096;
+/// Bytes of one page in sled: larger values become files that nothing syncs.
+pub const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// From so many online on, presence and typing are reduced.
+pub const CROWD: usize = 200;
+/// How many of a crowd may be seen typing at once.
+pub const CROWD_TYPISTS_MAX: usize = 5;
+/// Presence goes out once per tick.
+pub const PRESENCE_TICK_MS: u64 = 50;
+/// Typing: an earlier `true` of the burst that becomes this old is renewed; so is silence ended.
+pub const TYPING_RENEW_MS: u64 = 3_100;
+/// Typing: most `true`s in any `TYPING_RENEW_MS`.
+pub const TYPING_BURST_MAX: usize = 3;
+/// A refused token's `nbf`/`iat` may be this far in the future.
+pub const CLOCK_SKEW_S: u64 = 5;
+/// Longest token and `kid`, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+pub const KID_BYTES_MAX: usize = 64;
+/// Shortest HMAC secret that `serve` takes, in bytes (RFC 7518 §3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Events kept in rings between cores before the overflow store is used.
+pub const MAILBOX_SLOTS: usize = 4096;
+/// Overflow of one ring, and of all rings of a core, in bytes.
+pub const MAILBOX_OVERFLOW_BYTES_MAX: usize = 8 << 20;
+pub const CORE_OVERFLOW_BYTES_MAX: usize = 64 << 20;
+/// Most shards that can be configured.
+pub const SHARDS_MAX: usize = 256;
+/// Message ids a shard leases at a time.
+pub const LEASE_IDS: u64 = 1 << 16;
+/// Plain HTTP requests under way at once, and how long one may take.
+pub const HTTP_REQUESTS_MAX: usize = 512;
+pub const HTTP_TIMEOUT_MS: u64 = 10_000;
+/// After a refused frame: how much is still read, and for how long, so that the close is not lost.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+pub const LINGER_MS: u64 = 2_000;
+/// SIGTERM: everything is closed within this.
+pub const DRAIN_MS_MAX: u64 = 10_000;
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+const fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate { per_second, burst }
+}
+
+/// Bounds that an operator may set (`limits.*`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Whole request head, from accept on.
+    pub handshake_timeout_ms: u64,
+    pub handshake_bytes: usize,
+    pub handshake_headers: usize,
+    /// Sockets that have not finished their handshake, per process and per address.
+    pub handshakes_pending: usize,
+    pub handshakes_pending_per_address: usize,
+    pub handshakes: Rate,
+    pub sockets_per_user: usize,
+    pub sockets_per_address: usize,
+    /// File descriptors kept free for the store and the HTTP side.
+    pub descriptor_reserve: usize,
+    pub frame_bytes: usize,
+    pub message_bytes: usize,
+    pub message_fragments: usize,
+    pub message_timeout_ms: u64,
+    /// Unicode scalar values.
+    pub content_chars: usize,
+    pub json_depth: usize,
+    pub json_keys: usize,
+    pub bad_frames_per_minute: u32,
+    /// Per socket; receipts and typing are not counted.
+    pub frames: Rate,
+    /// Receipts per socket; over it reading pauses.
+    pub receipts: Rate,
+    /// Chat, edit, delete and reaction together, per user and conversation.
+    pub events_per_user: Rate,
+    /// The same per user and shard.
+    pub events_per_user_and_shard: Rate,
+    /// The same per conversation.
+    pub events_per_conversation: Rate,
+    /// Pings that are answered; over it only the newest is.
+    pub pings: Rate,
+    /// More pings than this a second for five seconds close the socket.
+    pub ping_flood_per_second: u32,
+    pub ping_after_ms: u64,
+    pub dead_after_ms: u64,
+    /// Unsent bytes of one socket.
+    pub outbox_bytes: usize,
+    /// A socket that takes nothing for so long is closed.
+    pub stalled_ms: u64,
+}
+
+impl Limits {
+    pub const DEFAULT: Limits = Limits {
+        handshake_timeout_ms: 5_000,
+        handshake_bytes: 8 * 1024,
+        handshake_headers: 64,
+        handshakes_pending: 4_096,
+        handshakes_pending_per_address: 64,
+        handshakes: rate(2_000, 4_000),
+        sockets_per_user: 20,
+        sockets_per_address: 256,
+        descriptor_reserve: 64,
+        frame_bytes: 64 * 1024,
+        message_bytes: 64 * 1024,
+        message_fragments: 64,
+        message_timeout_ms: 30_000,
+        content_chars: 10_000,
+        json_depth: 8,
+        json_keys: 32,
+        bad_frames_per_minute: 20,
+        frames: rate(50, 200),
+        receipts: rate(2_000, 4_000),
+        events_per_user: rate(5, 20),
+        events_per_user_and_shard: rate(20, 80),
+        events_per_conversation: rate(200, 400),
+        pings: rate(2, 16),
+        ping_flood_per_second: 100,
+        ping_after_ms: 25_000,
+        dead_after_ms: 10_000,
+        outbox_bytes: 256 * 1024,
+        stalled_ms: 60_000,
+    };
+
+    /// What `/ws/echo` of the demo allows: conformance suites send 16 MiB in one message.
+    pub fn echo() -> Limits {
+        Limits {
+            frame_bytes: (16 << 20) + 1,
+            message_bytes: (16 << 20) + 1,
+            message_fragments: 65_536,
+            outbox_bytes: 64 << 20,
+            ..Limits::DEFAULT
+        }
+    }
+
+    /// Every relation that does not hold, as a sentence.
+    pub fn conflicts(&self) -> Vec<String> {
+        RELATIONS
+            .iter()
+            .filter(|(_, holds)| !holds(self))
+            .map(|(sentence, _)| (*sentence).to_owned())
+            .collect()
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::DEFAULT
+    }
+}
+
+type Relation = (&'static str, fn(&Limits) -> bool);
+
+const RELATIONS: [Relation; 8] = [
+    ("limits.frame_bytes is 1 to limits.message_bytes", |l| {
+        l.frame_bytes >= 1 && l.frame_bytes <= l.message_bytes
+    }),
+    ("limits.message_bytes is 1024 to 16777217", |l| {
+        l.message_bytes >= 1024 && l.message_bytes <= (16 << 20) + 1
+    }),
+    ("limits.outbox_bytes is at least limits.message_bytes", |l| l.outbox_bytes >= l.message_bytes),
+    ("limits.content_chars is 1 to 100000", |l| l.content_chars >= 1 && l.content_chars <= 100_000),
+    ("limits.handshake_bytes is 1024 to 65536", |l| {
+        l.handshake_bytes >= 1024 && l.handshake_bytes <= 65_536
+    }),
+    ("limits.handshakes_pending_per_address is 1 to limits.handshakes_pending", |l| {
+        l.handshakes_pending_per_address >= 1
+            && l.handshakes_pending_per_address <= l.handshakes_pending
+    }),
+    ("limits.json_depth is 1 to 64, limits.json_keys 8 to 1024", |l| {
+        l.json_depth >= 1 && l.json_depth <= 64 && l.json_keys >= 8 && l.json_keys <= 1024
+    }),
+    ("limits.message_fragments is at least 1, limits.sockets_per_user at least 1", |l| {
+        l.message_fragments >= 1 && l.sockets_per_user >= 1
+    }),
+];
+
+const _: () = {
+    let l = Limits::DEFAULT;
+    assert!(l.frame_bytes <= l.message_bytes);
+    assert!(l.message_bytes <= l.outbox_bytes);
+    // A content of 10,000 four-byte characters, escaped at worst, must still fit in a frame that
+    // the store takes as one record of a page.
+    assert!(l.content_chars * 4 < PAGE_BYTES_MAX);
+    assert!(l.handshakes_pending_per_address <= l.handshakes_pending);
+    assert!(TOKEN_BYTES_MAX < l.handshake_bytes);
+    // nginx cuts a silent upstream after 60 s.
+    assert!(l.ping_after_ms + l.dead_after_ms < 60_000);
+    assert!(LEASE_IDS >= 2 * COMMIT_EVENTS_MAX as u64);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_have_no_conflicts() {
+        assert_eq!(Limits::DEFAULT.conflicts(), Vec::<String>::new());
+        assert_eq!(Limits::echo().conflicts(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_frame_larger_than_a_message_is_named() {
+        let limits = Limits { frame_bytes: 70_000, ..Limits::DEFAULT };
+        assert_eq!(limits.conflicts(), ["limits.frame_bytes is 1 to limits.message_bytes"]);
+    }
+}

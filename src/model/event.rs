@@ -1,0 +1,99 @@
+//! What happened: decided, numbered, and (once the log says so) shown to everyone.
+
+use super::id::{ConversationId, MessageId, Seq, UserId};
+use super::identity::{Profile, Role};
+use super::time::Wall;
+
+/// One numbered happening of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub seq: Seq,
+    /// Never before an earlier event's of the same conversation.
+    pub at: Wall,
+    pub body: EventBody,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventBody {
+    Message(MessageBody),
+    Edit { message: MessageId, by: UserId, content: String },
+    Delete { message: MessageId, by: UserId },
+    Reaction { message: MessageId, user: UserId, emoji: String, action: ReactionAction },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageBody {
+    pub id: MessageId,
+    /// How many messages the conversation had before this one: unread counts are differences.
+    pub ordinal: u64,
+    pub sender: Profile,
+    pub content: String,
+    pub parent: Option<MessageId>,
+    pub client_msg_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReactionAction {
+    Added,
+    Removed,
+}
+
+/// How far a user has read: it only rises. State, not an event: it has no `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub user: UserId,
+    pub message: MessageId,
+    pub ordinal: u64,
+    pub at: Wall,
+}
+
+/// A change of the directory: who exists, who belongs where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectoryChange {
+    ConversationCreated {
+        conversation: ConversationId,
+        at: Wall,
+    },
+    MemberSet {
+        conversation: ConversationId,
+        user: UserId,
+        role: Role,
+    },
+    MemberRemoved {
+        conversation: ConversationId,
+        user: UserId,
+    },
+    ProfileSet {
+        profile: Profile,
+    },
+    /// Tokens of this user issued before `issued_before` are refused.
+    Revoked {
+        user: UserId,
+        issued_before: Wall,
+    },
+}
+
+/// What is told at once and never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    Typing {
+        user: UserId,
+        user_name: String,
+        is_typing: bool,
+        at: Wall,
+    },
+    Read {
+        message: MessageId,
+        user: UserId,
+        at: Wall,
+    },
+    Status {
+        user: UserId,
+        online: bool,
+        at: Wall,
+    },
+    /// v2, above 200 online: how many there are.
+    PresenceCount {
+        count: u32,
+    },
+}

@@ -1,0 +1,17 @@
+//! The words everyone shares. Plain values: no clock, no I/O, nothing of ours below but the limits.
+
+pub mod command;
+pub mod event;
+pub mod id;
+pub mod identity;
+pub mod reply;
+pub mod state;
+pub mod time;
+
+pub use command::{Command, ReactAction, Request, Version};
+pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
+pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
+pub use identity::{Access, Identity, Profile, Role, Scope};
+pub use reply::{Ack, CloseReason, ErrorCode, Refusal, Reply};
+pub use state::{Admission, FirstSend, Header, LoadKey, Loaded, MessageState};
+pub use time::{Mono, Now, Wall};

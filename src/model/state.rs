@@ -1,0 +1,149 @@
+//! What the past adds up to: the fold of events into a message's state, and what the store can be
+//! asked for about state that is not in memory.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use super::event::{Event, EventBody, Mark, ReactionAction};
+use super::id::{MessageId, Seq, UserId};
+use super::identity::{Profile, Role};
+use super::time::Wall;
+
+/// A message after everything that happened to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageState {
+    pub id: MessageId,
+    pub seq: Seq,
+    pub ordinal: u64,
+    pub sender: Profile,
+    /// Empty once deleted: the text itself is gone.
+    pub content: String,
+    pub parent: Option<MessageId>,
+    pub client_msg_id: Option<String>,
+    pub created_at: Wall,
+    pub edited_at: Option<Wall>,
+    /// How often it was edited: the next edit's number in the edit history.
+    pub edits: u32,
+    pub deleted_at: Option<Wall>,
+    /// Per emoji, who; an emoji without users is not kept.
+    pub reactions: BTreeMap<String, BTreeSet<UserId>>,
+    pub reply_count: u32,
+}
+
+impl MessageState {
+    /// The state right after a message event; `None` for any other event.
+    pub fn created(event: &Event) -> Option<MessageState> {
+        let EventBody::Message(body) = &event.body else { return None };
+        Some(MessageState {
+            id: body.id,
+            seq: event.seq,
+            ordinal: body.ordinal,
+            sender: body.sender.clone(),
+            content: body.content.clone(),
+            parent: body.parent,
+            client_msg_id: body.client_msg_id.clone(),
+            created_at: event.at,
+            edited_at: None,
+            edits: 0,
+            deleted_at: None,
+            reactions: BTreeMap::new(),
+            reply_count: 0,
+        })
+    }
+
+    /// Folds a later event about this message in. Events about other messages change nothing,
+    /// except that a message whose parent this is counts as a reply.
+    pub fn apply(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::Message(body) if body.parent == Some(self.id) => self.reply_count += 1,
+            EventBody::Edit { message, content, .. } if *message == self.id => {
+                self.content.clone_from(content);
+                self.edited_at = Some(event.at);
+                self.edits += 1;
+            }
+            EventBody::Delete { message, .. } if *message == self.id => {
+                self.content = String::new();
+                self.deleted_at = Some(event.at);
+            }
+            EventBody::Reaction { message, user, emoji, action } if *message == self.id => {
+                self.react(user, emoji, *action);
+            }
+            _ => {}
+        }
+    }
+
+    fn react(&mut self, user: &UserId, emoji: &str, action: ReactionAction) {
+        match action {
+            ReactionAction::Added => {
+                self.reactions.entry(emoji.to_owned()).or_default().insert(user.clone());
+            }
+            ReactionAction::Removed => {
+                if let Some(users) = self.reactions.get_mut(emoji) {
+                    users.remove(user);
+                    if users.is_empty() {
+                        self.reactions.remove(emoji);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a conversation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Header {
+    pub last_seq: Seq,
+    /// 0 when there is no message yet.
+    pub last_message: u64,
+    /// How many messages there are (deleted ones count): the next message's ordinal.
+    pub messages: u64,
+    /// Time of the last event.
+    pub last_at: Wall,
+}
+
+/// The first time a `client_msg_id` was used, as much of it as a repeat's answer needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstSend {
+    pub message: MessageId,
+    pub seq: Seq,
+    pub created_at: Wall,
+    /// Tells a repeat from another message under the same id.
+    pub content_hash: u64,
+}
+
+/// What a command needs to know that is not in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LoadKey {
+    Message(MessageId),
+    Mark(UserId),
+    FirstSend {
+        user: UserId,
+        client_msg_id: String,
+    },
+    /// The last `n` messages, oldest first.
+    Recent(u32),
+}
+
+/// The store's answer to a [`LoadKey`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Loaded {
+    Message(Option<Box<MessageState>>),
+    Mark(Option<Mark>),
+    FirstSend(Option<FirstSend>),
+    Recent(Vec<MessageState>),
+    /// The store could not read it: the command is answered with `storage_unavailable`.
+    Failed,
+}
+
+/// What the store knows when a socket wants in: asked once per connect, and again when the
+/// directory changed meanwhile.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Admission {
+    pub conversation_exists: bool,
+    /// The directory's role, if the user is a member.
+    pub role: Option<Role>,
+    pub profile: Option<Profile>,
+    /// Tokens issued before this are refused.
+    pub revoked_before: Option<Wall>,
+    pub header: Header,
+}

@@ -1,0 +1,3 @@
+//! The machines of a core and of the log, without tokio, thread, clock or file.
+
+pub mod ports;

@@ -1,0 +1,75 @@
+//! What a shard says to the log, to the readers and to the admin side, and what it hears back.
+//! The store implements the other end; the simulation may, too.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::model::{
+    Admission, ConversationId, DirectoryChange, Event, LoadKey, Loaded, Mark, UserId,
+};
+
+/// What the log keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    Event { conversation: ConversationId, event: Arc<Event> },
+    Mark { conversation: ConversationId, mark: Mark },
+    Directory(DirectoryChange),
+}
+
+/// Shard → log. A shard reserves room in the ring before it decides a command, so a record is never
+/// numbered and then refused.
+#[derive(Debug)]
+pub enum ToLog {
+    /// `lsn`: the shard's own count of its records, 1, 2, 3 …
+    Append { lsn: u64, record: Record },
+    /// Asks for a block of message ids; answered by [`FromLog::Lease`] once the grant is durable.
+    Lease,
+    /// No record follows. When all shards said so the log commits, seals what it can and stops.
+    Stop,
+}
+
+/// Log → shard.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromLog {
+    /// Everything up to and including this lsn is durable, and lies in this segment or earlier ones.
+    Durable { through: u64, segment: u64 },
+    /// Ids that no other shard and no other life of the server uses.
+    Lease { ids: Range<u64> },
+    /// Segments up to this one are wholly in sled: what they hold may leave memory.
+    Sealed { segment: u64 },
+    /// Free space fell below the reserve, or two segments wait to be sealed (`false`), or the store
+    /// takes records again (`true`).
+    Accepting(bool),
+    /// After [`ToLog::Stop`]: everything is on disk.
+    Stopped,
+}
+
+/// Shard → reader thread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadRequest {
+    /// Names the request; comes back with the answer.
+    pub ticket: u64,
+    pub conversation: ConversationId,
+    pub query: LoadQuery,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LoadQuery {
+    State(LoadKey),
+    Admission(UserId),
+}
+
+/// Reader thread → shard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadAnswer {
+    pub ticket: u64,
+    pub answer: LoadResult,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LoadResult {
+    State(Loaded),
+    Admission(Box<Admission>),
+    /// The store could not read: the socket is refused with 503 or 4100.
+    Failed,
+}
