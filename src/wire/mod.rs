@@ -10,5 +10,5 @@
 pub mod close;
 pub mod frame;
 pub mod session;
-//pub mod upgrade;
+pub mod upgrade;
 pub mod utf8;
