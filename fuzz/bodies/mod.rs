@@ -7,9 +7,11 @@
 pub mod frame;
 pub mod upgrade;
 
+pub type Body = fn(&[u8]);
+
 /// Name (of the target and of its folder in `corpus/`) and body.
 #[allow(dead_code, reason = "the fuzz targets call the bodies themselves")]
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("frame", frame::run), ("upgrade", upgrade::run)];
+pub const TARGETS: &[(&str, Body)] = &[("frame", frame::run), ("upgrade", upgrade::run)];
 
 /// Ways to cut `len` bytes: not at all, into equal pieces, and unevenly, by a generator seeded with
 /// the bytes themselves, so that a file always means the same cuts.

@@ -42,9 +42,8 @@ impl Target {
             Some("2") => Version::V2,
             Some(_) => return Err(Refused::Malformed("v is 1 or 2")),
         };
-        let token = query
-            .first("token")
-            .map_or(TokenField::Missing, |token| TokenField::from_percent_encoded(token));
+        let token =
+            query.first("token").map_or(TokenField::Missing, TokenField::from_percent_encoded);
         let (since, epoch) = match version {
             Version::V1 => (None, None),
             Version::V2 => (
