@@ -146,33 +146,23 @@ impl Session {
         self.release_spent();
         let was_idle = !self.message_in_progress();
         let mut consumed = 0;
-        let step = loop {
-            match self.step(input, &mut consumed) {
-                Ok(Step::GoOn) => {}
-                Ok(step) => break Ok(step),
-                Err(reason) => break Err(reason),
-            }
-        };
+        let step = self.steps(input, &mut consumed);
+        if matches!(step, Ok(Step::Close(_)) | Err(_)) {
+            consumed = input.len();
+            self.finish();
+        }
         if was_idle && self.message_in_progress() {
             self.begun = self.begun.wrapping_add(1);
         }
         let found = match step {
+            Ok(Step::GoOn | Step::NeedMore) => Found::NeedMore,
             Ok(Step::InPlace(opcode, place)) => found_in(opcode, &mut input[place]),
             Ok(Step::Message) => found_in(self.kind, &mut self.buffer),
             Ok(Step::Control(opcode)) => {
                 found_in(opcode, &mut self.buffer[self.message_bytes as usize..])
             }
-            Ok(Step::Close(close)) => {
-                consumed = input.len();
-                self.finish();
-                Found::Close(close)
-            }
-            Err(reason) => {
-                consumed = input.len();
-                self.finish();
-                Found::Violation(reason)
-            }
-            Ok(Step::NeedMore | Step::GoOn) => Found::NeedMore,
+            Ok(Step::Close(close)) => Found::Close(close),
+            Err(reason) => Found::Violation(reason),
         };
         Decoded { consumed, found }
     }
@@ -204,6 +194,17 @@ impl Session {
         self.buffer.capacity()
     }
 
+    #[inline]
+    fn steps(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, CloseReason> {
+        loop {
+            match self.step(input, consumed)? {
+                Step::GoOn => {}
+                step => return Ok(step),
+            }
+        }
+    }
+
+    #[inline]
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Step, CloseReason> {
         match self.place {
             Place::Over => {
@@ -221,21 +222,29 @@ impl Session {
                 *consumed += head.head_bytes;
                 self.enter(head, input, consumed)
             }
-            Place::Head { bytes, have } => {
-                let have = usize::from(have);
-                let rest = &input[*consumed..];
-                let mut joined = bytes;
-                let taken = rest.len().min(joined.len() - have);
-                joined[have..have + taken].copy_from_slice(&rest[..taken]);
-                let Some(head) = ClientHead::parse(&joined[..have + taken])? else {
-                    self.keep_head(&joined[..have + taken]);
-                    *consumed += taken;
-                    return Ok(Step::NeedMore);
-                };
-                *consumed += head.head_bytes - have;
-                self.enter(head, input, consumed)
-            }
+            Place::Head { bytes, have } => self.go_on_with_head(bytes, have, input, consumed),
         }
+    }
+
+    /// A head that began in an earlier input.
+    fn go_on_with_head(
+        &mut self,
+        mut bytes: [u8; CLIENT_HEAD_BYTES_MAX],
+        have: u8,
+        input: &mut [u8],
+        consumed: &mut usize,
+    ) -> Result<Step, CloseReason> {
+        let have = usize::from(have);
+        let rest = &input[*consumed..];
+        let taken = rest.len().min(bytes.len() - have);
+        bytes[have..have + taken].copy_from_slice(&rest[..taken]);
+        let Some(head) = ClientHead::parse(&bytes[..have + taken])? else {
+            self.keep_head(&bytes[..have + taken]);
+            *consumed += taken;
+            return Ok(Step::NeedMore);
+        };
+        *consumed += head.head_bytes - have;
+        self.enter(head, input, consumed)
     }
 
     fn keep_head(&mut self, part: &[u8]) {
@@ -261,16 +270,7 @@ impl Session {
             let place = *consumed..*consumed + payload_bytes as usize;
             *consumed = place.end;
             self.place = BETWEEN_FRAMES;
-            let payload = &mut input[place.clone()];
-            unmask(payload, head.mask);
-            return match head.opcode {
-                OpCode::Close => PeerClose::parse(payload).map(Step::Close),
-                OpCode::Text => match utf8::check(payload) {
-                    Ok(()) => Ok(Step::InPlace(OpCode::Text, place)),
-                    Err(_) => Err(CloseReason::InvalidUtf8),
-                },
-                opcode => Ok(Step::InPlace(opcode, place)),
-            };
+            return take_whole(&head, input, place);
         }
         if !is_control(head.opcode) {
             self.fragments += 1;
@@ -401,6 +401,23 @@ impl Session {
         self.spent = Spent::Nothing;
         self.fragments = 0;
     }
+}
+
+/// A frame that lies in the input and needs no other.
+#[inline]
+fn take_whole(
+    head: &ClientHead,
+    input: &mut [u8],
+    place: Range<usize>,
+) -> Result<Step, CloseReason> {
+    let payload = &mut input[place.clone()];
+    unmask(payload, head.mask);
+    match head.opcode {
+        OpCode::Close => return PeerClose::parse(payload).map(Step::Close),
+        OpCode::Text => utf8::check(payload).map_err(|_| CloseReason::InvalidUtf8)?,
+        _ => {}
+    }
+    Ok(Step::InPlace(head.opcode, place))
 }
 
 #[inline]

@@ -41,10 +41,7 @@ pub fn parse(bytes: &HeadBytes, limits: &Limits) -> Result<Head, Refused> {
     match request.parse(bytes.head()) {
         Ok(httparse::Status::Complete(used)) if used == bytes.head_bytes() => {}
         Ok(_) => return Err(Refused::Malformed("the head does not end where it should")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refused::HeadTooLarge),
-        Err(httparse::Error::HeaderName) => return Err(Refused::Malformed("a header's name")),
-        Err(httparse::Error::HeaderValue) => return Err(Refused::Malformed("a header's value")),
-        Err(_) => return Err(Refused::Malformed("the request line")),
+        Err(error) => return Err(refused_by(error)),
     }
     let fields = Fields::read(request.headers)?;
     fields.refuse_body()?;
@@ -67,6 +64,15 @@ pub fn parse(bytes: &HeadBytes, limits: &Limits) -> Result<Head, Refused> {
     }
     let target = Target::parse(request.path.unwrap_or_default())?;
     fields.into_upgrade(target).map(|upgrade| Head::Upgrade(Box::new(upgrade)))
+}
+
+fn refused_by(error: httparse::Error) -> Refused {
+    match error {
+        httparse::Error::TooManyHeaders => Refused::HeadTooLarge,
+        httparse::Error::HeaderName => Refused::Malformed("a header's name is malformed"),
+        httparse::Error::HeaderValue => Refused::Malformed("a header's value is malformed"),
+        _ => Refused::Malformed("the request line is malformed"),
+    }
 }
 
 /// The headers that mean something here.
