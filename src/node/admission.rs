@@ -151,11 +151,7 @@ impl Admissions {
     }
 
     /// A socket was accepted. `counted` is its address unless that is loopback or a trusted hop.
-    pub fn handshake(
-        self: &Arc<Self>,
-        counted: Option<IpAddr>,
-        now: Mono,
-    ) -> Result<Permit, Full> {
+    pub fn handshake(self: &Arc<Self>, counted: Option<IpAddr>, now: Mono) -> Result<Permit, Full> {
         let network = counted.map(Network::of);
         let mut table = self.table();
         if self.caps == Caps::On {

@@ -62,7 +62,10 @@ pub enum Phase {
     Head(Box<HeadReader>),
     /// A request for the HTTP side: everything read so far.
     Plain(Vec<u8>),
-    Leaving { core: u16, adoption: Box<Adoption> },
+    Leaving {
+        core: u16,
+        adoption: Box<Adoption>,
+    },
     Admitting(Box<Adoption>),
     Open(Box<Open>),
     Echo(Box<Echo>),
@@ -93,9 +96,15 @@ pub struct Echo {
 /// Where the conversation is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
-    Here { room: usize },
+    Here {
+        room: usize,
+    },
     /// Owned by another core; `mark` is the newest receipt that was passed on.
-    Far { conversation: ConversationId, owner: u16, mark: Option<MessageId> },
+    Far {
+        conversation: ConversationId,
+        owner: u16,
+        mark: Option<MessageId>,
+    },
 }
 
 /// What keeps a talkative peer within its limits.
@@ -121,7 +130,10 @@ enum Ping {
     /// In the outbox.
     Queued,
     /// Handed whole to TCP; `unsent` is what the kernel still held when last asked.
-    Sent { at: Mono, unsent: Option<u32> },
+    Sent {
+        at: Mono,
+        unsent: Option<u32>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -286,6 +298,18 @@ impl Connection {
         }
     }
 
+    /// What the upgrade is to be finished with; leaves the socket without a phase. `None` when it
+    /// does not wait for a verdict any more.
+    pub fn take_adoption(&mut self) -> Option<Box<Adoption>> {
+        match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Admitting(adoption) => Some(adoption),
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
     pub fn guard(&mut self) -> Option<&mut Guard> {
         match &mut self.phase {
             Phase::Open(open) => Some(&mut open.guard),
@@ -298,9 +322,7 @@ impl Connection {
     pub fn deadline(&self, limits: &Limits) -> Option<Mono> {
         match &self.phase {
             Phase::Head(_) => Some(self.accepted_at.after(limits.handshake_timeout_ms)),
-            Phase::Open(open) => {
-                Some(self.live_deadline(&open.guard, limits).min(open.ends_at))
-            }
+            Phase::Open(open) => Some(self.live_deadline(&open.guard, limits).min(open.ends_at)),
             Phase::Echo(echo) => Some(self.live_deadline(&echo.guard, limits)),
             Phase::Closing(closing) => Some(closing.until),
             _ => None,

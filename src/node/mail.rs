@@ -46,7 +46,10 @@ pub enum Mail<S, A> {
 pub enum Told {
     /// The upgrade succeeds; live events are those after `seq`.
     /// `room` names the conversation in later calls of a socket on the owner's core.
-    Admitted { room: usize, seq: Seq },
+    Admitted {
+        room: usize,
+        seq: Seq,
+    },
     /// The upgrade succeeds only to say why not.
     Refused(CloseReason),
     /// The store cannot say who may enter: 503.

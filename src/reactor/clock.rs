@@ -28,7 +28,10 @@ impl Clock {
         self.read_at.set(instant);
         self.counted.set(self.counted.get() + gap.min(GAP_MAX));
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(self.counted.get().as_millis() as u64), wall: Wall(wall.as_millis() as u64) }
+        Now {
+            mono: Mono(self.counted.get().as_millis() as u64),
+            wall: Wall(wall.as_millis() as u64),
+        }
     }
 
     /// When this time comes, should nothing stop the process meanwhile. One millisecond late rather

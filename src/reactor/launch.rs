@@ -18,13 +18,13 @@ use tokio::sync::Notify;
 use super::socket::Socket;
 use super::turn::{Pulse, Reactor, Shared};
 use super::watchdog;
+use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, ring};
 use crate::node::admission::Admissions;
 use crate::node::connection::Adoption;
 use crate::node::core::{Core, CoreSettings, Reloadable};
 use crate::node::links::{AdminOrder, Links, Peer};
 use crate::node::mail::Mail;
-use crate::limits::MAILBOX_SLOTS;
 use crate::store::ShardEnds;
 
 /// RFC 793 says nothing of it; Linux caps it by `net.core.somaxconn`.
@@ -188,8 +188,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
             admin,
         };
         let (reloadable, admissions) = (reloadable.clone(), admissions.clone());
-        let (shared, pulse, waker) =
-            (shared.clone(), pulses[index].clone(), wakers[index].clone());
+        let (shared, pulse, waker) = (shared.clone(), pulses[index].clone(), wakers[index].clone());
         let body = move || {
             pin(index);
             let core = Core::new(settings, reloadable, admissions, links);

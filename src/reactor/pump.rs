@@ -133,12 +133,7 @@ impl Pump {
 
 impl Operations {
     /// `true` when a send was started or came back.
-    fn go_on_sending(
-        &mut self,
-        slot: u32,
-        reactor: &Reactor,
-        context: &mut Context<'_>,
-    ) -> bool {
+    fn go_on_sending(&mut self, slot: u32, reactor: &Reactor, context: &mut Context<'_>) -> bool {
         let Some(operation) = &mut self.sending else {
             let Some(socket) = &self.socket else { return false };
             let write = reactor.core().take_write(slot);
@@ -155,12 +150,7 @@ impl Operations {
     }
 
     /// `true` when a receive came back.
-    fn go_on_receiving(
-        &mut self,
-        slot: u32,
-        reactor: &Reactor,
-        context: &mut Context<'_>,
-    ) -> bool {
+    fn go_on_receiving(&mut self, slot: u32, reactor: &Reactor, context: &mut Context<'_>) -> bool {
         let Some(operation) = &mut self.receiving else { return false };
         let Poll::Ready((result, mut buffer)) = Pin::new(operation).poll(context) else {
             return false;
@@ -202,7 +192,8 @@ impl Operations {
         if let Some(socket) = self.socket.take()
             && !self.is_shut
         {
-            let _ = rustix::net::sockopt::set_socket_linger(&*socket, Some(std::time::Duration::ZERO));
+            let _ =
+                rustix::net::sockopt::set_socket_linger(&*socket, Some(std::time::Duration::ZERO));
         }
     }
 }

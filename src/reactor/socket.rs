@@ -99,9 +99,7 @@ pub fn send(socket: &Rc<Socket>, write: Write) -> Sending {
     let entry = if write.pieces() == 1 {
         let bytes = write.slices().next().unwrap_or_default();
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        opcode::Send::new(socket.target(), bytes.as_ptr(), length)
-            .flags(libc::MSG_NOSIGNAL)
-            .build()
+        opcode::Send::new(socket.target(), bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build()
     } else {
         vectors.extend(write.slices().map(|bytes| libc::iovec {
             iov_base: bytes.as_ptr().cast_mut().cast(),

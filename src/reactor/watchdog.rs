@@ -16,7 +16,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(15);
 
 pub fn start(wakers: Vec<Waker>, pulses: Vec<Arc<Pulse>>) -> io::Result<()> {
-    std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&wakers, &pulses))?;
+    std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(move || watch(&wakers, &pulses))?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use fastwebsockets::OpCode;
+pub use fastwebsockets::OpCode;
 
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::model::CloseReason;

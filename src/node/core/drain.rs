@@ -63,28 +63,31 @@ impl<S> Core<S> {
         self.drain == Drain::Stopped
     }
 
-    /// Called at the end of each turn.
+    /// Called at the end of each turn: goes as far as it can.
     pub(super) fn go_on_draining(&mut self, now: Now) {
-        match self.drain {
-            Drain::No | Drain::Stopped => {}
-            Drain::Settling { until, spread_ms } => {
-                if self.shard.is_settled() || now.mono >= until {
-                    self.drain = Drain::Closing { until };
-                    self.close_all(spread_ms, now);
-                }
-            }
-            Drain::Closing { until } => {
-                if self.connections.is_empty() || now.mono >= until {
-                    self.drain = Drain::Stopping;
+        while let Some(next) = self.next_stage(now) {
+            match (self.drain, next) {
+                (Drain::Settling { spread_ms, .. }, _) => self.close_all(spread_ms, now),
+                (_, Drain::Stopping) => {
                     self.shard.log_all_marks(now);
                     self.shard.to_log.push_back(ToLog::Stop);
                 }
+                _ => {}
             }
-            Drain::Stopping => {
-                if self.shard.is_stopped() {
-                    self.drain = Drain::Stopped;
-                }
+            self.drain = next;
+        }
+    }
+
+    fn next_stage(&self, now: Now) -> Option<Drain> {
+        match self.drain {
+            Drain::No | Drain::Stopped => None,
+            Drain::Settling { until, .. } => {
+                (self.shard.is_settled() || now.mono >= until).then_some(Drain::Closing { until })
             }
+            Drain::Closing { until } => {
+                (self.connections.is_empty() || now.mono >= until).then_some(Drain::Stopping)
+            }
+            Drain::Stopping => self.shard.is_stopped().then_some(Drain::Stopped),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::model::{CloseReason, Command, ErrorCode, Now, Refusal, Reply, Version
 use crate::node::connection::{Phase, Place, Verdict};
 use crate::node::mail::Mail;
 use crate::node::shard::RATE_LIMITED;
+use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
 use crate::wire::{close, frame, json};
 
@@ -28,7 +29,11 @@ impl<S> Core<S> {
             Phase::Head(_) => self.head_received(slot, bytes, now),
             Phase::Open(_) => self.frames_received(slot, bytes, now),
             Phase::Echo(_) => self.echo_received(slot, bytes, now),
-            Phase::Closing(_) if connection.lingered(bytes.len()) => self.abort(slot, now),
+            Phase::Closing(_) => {
+                if connection.lingered(bytes.len()) {
+                    self.abort(slot, now);
+                }
+            }
             _ => {}
         }
     }
@@ -57,12 +62,7 @@ impl<S> Core<S> {
     }
 
     /// Decodes and handles one frame; `None` when there is no whole one.
-    fn next_frame(
-        &mut self,
-        slot: u32,
-        bytes: &mut [u8],
-        now: Now,
-    ) -> (usize, Option<After>) {
+    fn next_frame(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Option<After>) {
         let Core { connections, shard, decoder, links, reloadable, .. } = self;
         let limits = &reloadable.limits;
         let connection = &mut connections[slot as usize];
@@ -173,11 +173,11 @@ impl<S> Core<S> {
                     }
                 },
                 Found::Text(text) => {
-                    outbox.push_own(|out| frame::push_frame(out, frame::OpCode::Text, text));
+                    outbox.push_own(|out| frame::push_frame(out, OpCode::Text, text));
                     After::GoOn
                 }
                 Found::Binary(data) => {
-                    outbox.push_own(|out| frame::push_frame(out, frame::OpCode::Binary, data));
+                    outbox.push_own(|out| frame::push_frame(out, OpCode::Binary, data));
                     After::GoOn
                 }
             };
@@ -201,11 +201,7 @@ impl<S> Core<S> {
     }
 }
 
-fn refuse(
-    outbox: &mut crate::node::outbox::Outbox,
-    refusal: Refusal,
-    reference: Option<String>,
-) {
+fn refuse(outbox: &mut crate::node::outbox::Outbox, refusal: Refusal, reference: Option<String>) {
     outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
 }
 

@@ -197,7 +197,11 @@ impl<S> Core<S> {
         match &mut connection.phase {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
-                if is_draining || open.guard.paused_until.is_some() { Step::Wait } else { Step::Read }
+                if is_draining || open.guard.paused_until.is_some() {
+                    Step::Wait
+                } else {
+                    Step::Read
+                }
             }
             Phase::Echo(echo) => {
                 let is_full = outbox_bytes > echo.outbox_bytes_max;
@@ -365,7 +369,7 @@ impl<S> Core<S> {
                 }
             },
             Phase::Admitting(adoption) => {
-                let owner = self.owner_of(&adoption.conversation);
+                let owner = self.settings.placement.of_conversation(&adoption.conversation);
                 if owner == self.settings.index {
                     self.shard.forget_candidate(session);
                 } else {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::handshake::OVERLOADED;
 use super::{Core, Far};
-use crate::model::{CloseReason, ConversationId, Mono, Now, Reply, Seq, SessionId, Version};
+use crate::model::{CloseReason, ConversationId, Now, Reply, Seq, SessionId, Version};
 use crate::node::batch::{Batch, Level, SharedBatch};
 use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
 use crate::node::links::Links;
@@ -181,8 +181,8 @@ impl<S> Core<S> {
     /// Something for one socket here. `from` is the core that owns its conversation.
     fn tell(&mut self, session: SessionId, told: Told, from: u16, now: Now) {
         let Some(slot) = self.slot_of(session) else {
-            if matches!(told, Told::Admitted { .. }) && from != self.settings.index {
-                self.links.peer(from).send(Mail::Leave { session });
+            if let Told::Admitted { room, .. } = told {
+                self.leave_unseen(session, room, from, now);
             }
             return;
         };
@@ -210,11 +210,11 @@ impl<S> Core<S> {
 
     /// The upgrade succeeds: 101, and from here on frames.
     fn admitted(&mut self, slot: u32, room: usize, seq: Seq, from: u16, now: Now) {
-        let connection = &mut self.connections[slot as usize];
-        let Phase::Admitting(adoption) = std::mem::replace(&mut connection.phase, Phase::Gone)
-        else {
-            return;
+        let Some(adoption) = self.connections[slot as usize].take_adoption() else {
+            let session = self.connections[slot as usize].session;
+            return self.leave_unseen(session, room, from, now);
         };
+        let connection = &mut self.connections[slot as usize];
         let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
         connection.outbox.push_own(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
@@ -237,7 +237,7 @@ impl<S> Core<S> {
             place,
             from: seq,
             guard: Guard::new(limits, self.settings.buckets),
-            ends_at: self.session_end(now.mono),
+            ends_at: now.mono.after(self.settings.max_session_ms),
         }));
         if version == Version::V2 {
             // The guide has no such frame: v2 clients learn where they stand.
@@ -253,17 +253,18 @@ impl<S> Core<S> {
         }
     }
 
-    fn session_end(&self, now: Mono) -> Mono {
-        now.after(self.settings.max_session_ms)
+    /// The shard let a socket in that had gone meanwhile.
+    fn leave_unseen(&mut self, session: SessionId, room: usize, from: u16, now: Now) {
+        if from == self.settings.index {
+            self.shard.leave(room, session, now);
+        } else {
+            self.links.peer(from).send(Mail::Leave { session });
+        }
     }
 
     /// The conversation does not take this user: told by a close frame that a browser can read.
     fn reject(&mut self, slot: u32, reason: CloseReason, now: Now) {
-        let connection = &mut self.connections[slot as usize];
-        let Phase::Admitting(adoption) = std::mem::replace(&mut connection.phase, Phase::Gone)
-        else {
-            return;
-        };
+        let Some(adoption) = self.connections[slot as usize].take_adoption() else { return };
         self.reject_upgrade(slot, adoption.upgrade, reason, now);
     }
 

@@ -118,7 +118,10 @@ pub struct Shard {
 
 /// What the core passes on at the end of the turn, in order.
 pub(super) enum Output {
-    Told { session: SessionId, told: Told },
+    Told {
+        session: SessionId,
+        told: Told,
+    },
     /// What was said to those who were in before somebody entered.
     Batch {
         conversation: ConversationId,

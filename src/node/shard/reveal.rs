@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::admit::Waiting;
 use super::Shard;
+use super::admit::Waiting;
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
