@@ -98,8 +98,10 @@ impl<S> Core<S> {
             .filter(|(_, c)| matches!(c.phase, Phase::Open(_) | Phase::Echo(_)))
             .map(|(slot, _)| slot as u32)
             .collect();
+        let (index, cores) = (u32::from(self.settings.index), self.settings.placement.cores.into());
         for slot in open {
-            let reconnect_in_ms = slot.wrapping_mul(SPREAD) % spread_ms.max(1);
+            let place = slot.wrapping_mul(cores).wrapping_add(index);
+            let reconnect_in_ms = place.wrapping_mul(SPREAD) % spread_ms.max(1);
             self.close(slot, CloseReason::Restart { reconnect_in_ms }, now);
         }
     }
