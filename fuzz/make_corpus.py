@@ -63,6 +63,7 @@ FRAMES = {
     "bad_opcode_15": frame(0x8F),
     "bad_ping_fragmented": frame(0x09),
     "bad_ping_126": frame(0x89, bytes(126)),
+    "bad_control_length_in_half_a_head": b"\x88\xff\x00\x00",
     "bad_continuation": frame(0x80, b"x"),
     "bad_text_in_message": frame(0x01, b"x") + frame(0x81, b"y"),
     "bad_length_16": b"\x81\xfe\x00\x05" + MASK + b"Hello",

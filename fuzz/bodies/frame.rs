@@ -20,7 +20,8 @@ use super::{cuts, pieces};
 
 const LIMITS: SessionLimits =
     SessionLimits { frame_bytes: 300, message_bytes: 400, message_fragments: 4 };
-const PADDING: [u8; 400] = [0; 400];
+/// Completes a frame that was cut off; a length that was cut off it makes too big.
+const PADDING: [u8; 400] = [0xff; 400];
 
 pub fn run(data: &[u8]) {
     check(data);

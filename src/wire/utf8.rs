@@ -11,7 +11,7 @@ pub struct InvalidUtf8;
 /// How many bytes from the start are whole characters. What remains, at most three bytes, is the
 /// beginning of one that more bytes can complete; anything else is refused at its first bad byte.
 pub fn whole_characters(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::compat::from_utf8(bytes) {
         Ok(text) => Ok(text.len()),
         Err(error) if error.error_len().is_none() => Ok(error.valid_up_to()),
         Err(_) => Err(InvalidUtf8),
@@ -20,7 +20,7 @@ pub fn whole_characters(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
 
 /// The whole text is here: a character cut off at its end is invalid, too.
 pub fn check(bytes: &[u8]) -> Result<(), InvalidUtf8> {
-    std::str::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidUtf8)
+    simdutf8::basic::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidUtf8)
 }
 
 #[cfg(test)]
@@ -46,6 +46,22 @@ mod tests {
         check(b"\xf4\x90", Err(InvalidUtf8)); // above U+10FFFF, whatever follows
         check(b"\xf5", Err(InvalidUtf8));
         check(b"\xce\x41", Err(InvalidUtf8));
+    }
+
+    /// Long texts take another way through the crate than short ones: it must judge the same.
+    #[test]
+    fn length_changes_nothing() {
+        let tails: [&[u8]; 8] =
+            [b"", b"x", b"\xce", b"\xce\xbb", b"\xe2\x82", b"\xf0\x9f\x98", b"\xff", b"\xed\xa0"];
+        for tail in tails {
+            for before in 0..200 {
+                let text = ["λ".repeat(before % 3), "x".repeat(before)].concat();
+                let bytes = [text.as_bytes(), tail].concat();
+                let short = whole_characters(tail).map(|whole| text.len() + whole);
+                assert_eq!(whole_characters(&bytes), short, "{tail:02x?} after {before}");
+                assert_eq!(check(&bytes).is_ok(), short == Ok(bytes.len()), "{tail:02x?}");
+            }
+        }
     }
 
     /// A prefix is accepted exactly when some continuation of it is valid.
