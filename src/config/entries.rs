@@ -54,7 +54,7 @@ pub(super) static ENTRIES: [Entry; 29] = [
         "admin.listen",
         admin.listen,
         Shape::AddressOrOff,
-        "Address and port of the admin side: API, health, metrics"
+        "Address and port of the admin side (API, health, metrics), which there is once it has a token"
     ),
     entry!(
         Server,

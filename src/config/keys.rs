@@ -63,9 +63,13 @@ impl Field for Vec<ListedKey> {
     }
 
     fn show(&self) -> Option<String> {
-        let shown = |key: &ListedKey| match &key.source {
-            KeySource::File(path) => format!("{}={}", key.kid, path.display()),
-            KeySource::Inline(_) => format!("{}=(hidden)", key.kid),
+        let shown = |key: &ListedKey| {
+            let source = match &key.source {
+                KeySource::File(path) => path.display().to_string(),
+                KeySource::Inline(_) => "(hidden)".to_owned(),
+            };
+            let until = key.not_after_s.map_or(String::new(), |seconds| format!(";{seconds}"));
+            format!("{}={source}{until}", key.kid)
         };
         let keys: Vec<String> = self.iter().map(shown).collect();
         (!keys.is_empty()).then(|| keys.join(","))
@@ -181,7 +185,7 @@ mod tests {
             let shown = keys.map(|keys| keys.show().unwrap_or_default());
             assert_eq!(shown.as_deref().map_err(|why| why.as_ref()), expected, "{text}");
         };
-        check("a=/run/a, b=/run/b;2030-01-01", Ok("a=/run/a,b=/run/b"));
+        check("a=/run/a, b=/run/b;2030-01-01", Ok("a=/run/a,b=/run/b;1893456000"));
         check("", Ok(""));
         check("a=/run/a,a=/run/b", Err("names one kid twice"));
         check("a,b=", Err("key 1: is not kid=path, key 2: has no path"));

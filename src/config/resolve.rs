@@ -11,6 +11,7 @@ use super::secret::{self, Exposure, Secret};
 use super::settings::Settings;
 use super::sources::{Given, Sources, gather};
 use super::table::{self, Entry};
+use crate::limits::SECRET_BYTES_MIN;
 
 /// The outcome of reading all sources. With mistakes, `settings` has the defaults in their places.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +45,7 @@ pub fn resolve(sources: &Sources) -> Resolved {
     resolved.read_keys();
     resolved.read_admin_token();
     resolved.check_limits();
-    resolved.check_addresses();
+    resolved.check_admin();
     resolved
 }
 
@@ -122,6 +123,17 @@ impl Resolved {
         if let Some(path) = self.settings.admin.token_file.clone() {
             self.settings.admin.token = self.read_secret("admin.token_file", &path);
         }
+        let Some(token) = &self.settings.admin.token else { return };
+        // It travels in a header.
+        let printable = token.expose().bytes().all(|b| b.is_ascii_graphic());
+        if !printable || token.expose().len() < SECRET_BYTES_MIN {
+            let problem = "holds a text that cannot be an admin token";
+            let mistake =
+                Mistake::new("admin.token_file", self.origin("admin.token_file"), problem);
+            self.mistakes.push(mistake.with_allowed(format!(
+                "at least {SECRET_BYTES_MIN} printable ASCII characters without spaces"
+            )));
+        }
     }
 
     fn read_secret(&mut self, key: &str, path: &Path) -> Option<Secret> {
@@ -162,22 +174,23 @@ impl Resolved {
         format!("{} is {value} ({})", entry.key, self.origin(entry.key))
     }
 
-    fn check_addresses(&mut self) {
+    fn check_admin(&mut self) {
         let Some(admin) = self.settings.admin.listen else { return };
         let origin = self.origin("admin.listen");
-        let listen = self.settings.listen;
-        if admin == listen && admin.port() != 0 {
-            let mistake = Mistake::new("admin.listen", origin.clone(), "is also listen's address");
-            self.mistakes.push(mistake.with_value(admin.to_string()));
-        }
-        let has_token = self.settings.admin.token.is_some() || self.is_mistaken("admin.token_file");
-        if !admin.ip().is_loopback() && !has_token {
-            let problem = "can be reached from other machines, and there is no admin.token_file";
+        let mistake = |problem: &str| {
+            Mistake::new("admin.listen", origin.clone(), problem).with_value(admin.to_string())
+        };
+        let has_token =
+            self.settings.admin.token_file.is_some() || self.is_mistaken("admin.token_file");
+        // The default address without a token is no mistake: there is no admin side then.
+        if origin != Origin::Default && !has_token {
             self.mistakes.push(
-                Mistake::new("admin.listen", origin, problem)
-                    .with_value(admin.to_string())
-                    .with_allowed("a loopback address, off, or any with an admin.token_file"),
+                mistake("wants an admin side, and there is no admin.token_file")
+                    .with_allowed("off, or an address and an admin.token_file"),
             );
+        }
+        if admin == self.settings.listen && admin.port() != 0 && has_token {
+            self.mistakes.push(mistake("is also the address of listen"));
         }
     }
 }

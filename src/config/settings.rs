@@ -60,7 +60,7 @@ pub struct Auth {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
-    /// `None`: there is no admin side.
+    /// `None`: switched off.
     pub listen: Option<SocketAddr>,
     pub token_file: Option<PathBuf>,
     /// What `token_file` holds.
@@ -84,6 +84,11 @@ pub struct Reloadable {
 }
 
 impl Settings {
+    /// Where the admin side listens and the token it asks for. Without a token there is none.
+    pub fn admin_side(&self) -> Option<(SocketAddr, &Secret)> {
+        self.admin.listen.zip(self.admin.token.as_ref())
+    }
+
     pub fn reloadable(&self) -> Reloadable {
         Reloadable {
             jwt_keys: self.jwt.keys.clone(),
