@@ -15,6 +15,7 @@ mod token;
 
 pub use demo::DemoUser;
 pub use launch::{Launch, Mode};
+pub use serve::checked;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -43,7 +43,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 /// The settings with everything that `serve` would refuse. Also what SIGHUP has to ask for.
 pub fn checked(sources: &Sources) -> Resolved {
     let mut resolved = resolve(sources);
-    let mut found = Vec::new();
+    let mut found: Vec<Mistake> = Vec::new();
     for key in &resolved.settings.jwt.keys {
         found.extend(weakness(&resolved, key));
     }
@@ -54,7 +54,7 @@ pub fn checked(sources: &Sources) -> Resolved {
     if resolved.settings.jwt.keys.is_empty() && !secret_was_tried {
         found.push(missing_secret());
     }
-    resolved.mistakes.extend(found);
+    resolved.add(found);
     if resolved.settings.access == Access::Open {
         let text = "access is open: anyone with a valid token may enter every conversation";
         resolved.warnings.push(text.to_owned());

@@ -18,8 +18,8 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// Highest part of a rate.
 const RATE_MAX: u32 = 10_000_000;
 
-/// A value as it was written, before anyone knows what it should be.
-#[derive(Debug, Clone, PartialEq)]
+/// A value as it was written, before anyone knows what it should be. No `Debug`: it may be a secret.
+#[derive(Clone, PartialEq)]
 pub enum Raw {
     /// A variable, a flag, or a string of the file.
     Text(String),

@@ -37,15 +37,15 @@ pub(super) fn read(path: &Path, gathered: &mut Gathered) {
     };
     let mut walk = Walk { path: path.into(), text: &text, found: Vec::new() };
     let (table, errors) = DeTable::parse_recoverable(&text);
-    for error in &errors {
-        let line = error.span().map_or(1, |span| walk.line(span.start));
+    walk.table("", table.get_ref(), 0);
+    let broken: Vec<usize> =
+        errors.iter().map(|error| error.span().map_or(1, |span| walk.line(span.start))).collect();
+    // What the parser made of a broken line means nothing.
+    walk.found.retain(|(line, _)| !broken.contains(line));
+    for (error, line) in errors.iter().zip(broken) {
         let problem = format!("is not TOML: {}", first_line(error.message()));
         walk.found.push((line, Err(Mistake::new("", walk.origin(line), problem))));
     }
-    let broken: Vec<usize> = walk.found.iter().map(|(line, _)| *line).collect();
-    walk.table("", table.get_ref(), 0);
-    // A broken line was named already; what the parser made of it means nothing.
-    walk.found.retain(|(line, what)| what.is_err() || !broken.contains(line));
     walk.found.sort_by_key(|(line, _)| *line);
     let mut holds_secret = false;
     for (_, what) in walk.found {

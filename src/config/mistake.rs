@@ -40,6 +40,14 @@ impl fmt::Display for Origin {
     }
 }
 
+/// In the order in which an operator goes through them: file by line, environment, flags.
+pub fn sort(mistakes: &mut [Mistake]) {
+    mistakes.sort_by_key(|mistake| match mistake.origin {
+        Origin::File { line, .. } => (mistake.origin.rank(), line),
+        _ => (mistake.origin.rank(), 0),
+    });
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The setting's key, or the unknown name; empty where no single setting is at fault.

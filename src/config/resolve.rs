@@ -6,7 +6,7 @@ use std::path::Path;
 use super::exposed;
 use super::field::Raw;
 use super::keys::{JwtKey, KeySource};
-use super::mistake::{Mistake, Origin};
+use super::mistake::{self, Mistake, Origin};
 use super::secret::{self, Exposure, Secret};
 use super::settings::Settings;
 use super::sources::{Given, Sources, gather};
@@ -46,6 +46,7 @@ pub fn resolve(sources: &Sources) -> Resolved {
     resolved.read_admin_token();
     resolved.check_limits();
     resolved.check_admin();
+    mistake::sort(&mut resolved.mistakes);
     resolved
 }
 
@@ -53,6 +54,12 @@ impl Resolved {
     /// Where the value of this setting was written.
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// For checks that cannot be made here.
+    pub fn add(&mut self, mistakes: Vec<Mistake>) {
+        self.mistakes.extend(mistakes);
+        mistake::sort(&mut self.mistakes);
     }
 
     fn is_mistaken(&self, key: &str) -> bool {
@@ -183,7 +190,7 @@ impl Resolved {
         let has_token =
             self.settings.admin.token_file.is_some() || self.is_mistaken("admin.token_file");
         // The default address without a token is no mistake: there is no admin side then.
-        if origin != Origin::Default && !has_token {
+        if self.settings.admin.listen != Settings::default().admin.listen && !has_token {
             self.mistakes.push(
                 mistake("wants an admin side, and there is no admin.token_file")
                     .with_allowed("off, or an address and an admin.token_file"),

@@ -1,6 +1,7 @@
 //! Where settings come from, and what each source says: defaults < file < environment < flags.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::field::Raw;
@@ -16,7 +17,7 @@ pub const CONFIG_VARIABLE: &str = "LOQUAT_CONFIG";
 const OTHER_VARIABLES: [&str; 2] = [CONFIG_VARIABLE, "LOQUAT_BLESS"];
 
 /// What settings are made from; kept by a server, so that SIGHUP can read all of it again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
     pub environment: Vec<(OsString, OsString)>,
@@ -31,10 +32,16 @@ pub struct Flag {
     pub values: Vec<String>,
 }
 
-/// Values may be secrets, even where they should not be.
-impl std::fmt::Debug for Flag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flag").field("key", &self.key).finish_non_exhaustive()
+impl fmt::Debug for Sources {
+    /// Names only: values may be secrets, even where they should not be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        let flags: Vec<_> = self.flags.iter().map(|flag| flag.key).collect();
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("variables", &variables)
+            .field("flags", &flags)
+            .finish()
     }
 }
 
