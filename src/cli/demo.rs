@@ -151,3 +151,26 @@ pub fn greeting(listening: SocketAddr, data: &Path, users: &[DemoUser]) -> Strin
     );
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_is_open_and_for_this_machine_only() {
+        let data = tempfile::tempdir().unwrap();
+        let Launch { settings, mode } = prepare(Settings::default(), loopback(0), data.path())
+            .unwrap_or_else(|e| panic!("{e}"));
+        assert!(settings.listen.ip().is_loopback());
+        assert_eq!((settings.access, settings.admin.listen), (Access::Open, None));
+        assert_eq!(settings.jwt.keys.len(), 1);
+        let Mode::Demo(users) = mode else { panic!("a demo was asked for") };
+        let page = greeting(loopback(8123), data.path(), &users);
+        assert!(page.contains("http://127.0.0.1:8123/\n"), "{page}");
+        for user in &users {
+            let url = format!("ws://127.0.0.1:8123/ws/chat/1/?token={}\n", user.token);
+            assert!(page.contains(&url), "{page}");
+        }
+        assert!(!page.contains(settings.jwt.keys[0].secret.expose()));
+    }
+}

@@ -19,7 +19,7 @@ Examples:
   loquat serve --config /etc/loquat/loquat.toml --listen 0.0.0.0:8000
   LOQUAT_ACCESS=claim loquat serve --config loquat.toml
 
-SIGHUP reads keys, origins, limits, the admin token and the log level again; SIGTERM ends cleanly.";
+SIGHUP reads keys, origins, limits and the log level again; SIGTERM ends cleanly.";
 
 pub fn command() -> Command {
     Command::new("serve")

@@ -45,13 +45,7 @@ pub fn command() -> Command {
                 .value_parser(Conversations::parse)
                 .help("Conversations it opens; for access = claim"),
         )
-        .arg(
-            text("ttl")
-                .value_name("SECONDS")
-                .default_value("3600")
-                .value_parser(value_parser!(u64).range(1..=TTL_S_MAX))
-                .help("How long it is valid"),
-        )
+        .arg(ttl())
         .arg(
             text("kid")
                 .value_name("KID")
@@ -59,6 +53,15 @@ pub fn command() -> Command {
         )
         .arg(flags::config())
         .args(flags::settings(is_about_keys))
+}
+
+fn ttl() -> Arg {
+    Arg::new("ttl")
+        .long("ttl")
+        .value_name("SECONDS")
+        .default_value("3600")
+        .value_parser(value_parser!(u64).range(1..=TTL_S_MAX))
+        .help("How long it is valid")
 }
 
 fn is_about_keys(entry: &Entry) -> bool {

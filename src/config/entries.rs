@@ -58,7 +58,7 @@ pub(super) static ENTRIES: [Entry; 29] = [
     ),
     entry!(
         Server,
-        Reload,
+        Restart,
         "admin.token_file",
         admin.token_file,
         Shape::Path,

@@ -25,8 +25,7 @@ const NAME_CHARS_MAX: usize = 80;
 const DEPTH_MAX: usize = 8;
 
 pub(super) fn read(path: &Path, gathered: &mut Gathered) {
-    let opened = open(path);
-    let (text, mode) = match opened {
+    let (text, mode) = match open(path) {
         Ok(opened) => opened,
         Err(why) => {
             let origin = Origin::Flag("--config".to_owned());
@@ -47,18 +46,15 @@ pub(super) fn read(path: &Path, gathered: &mut Gathered) {
         walk.found.push((line, Err(Mistake::new("", walk.origin(line), problem))));
     }
     walk.found.sort_by_key(|(line, _)| *line);
-    let mut holds_secret = false;
     for (_, what) in walk.found {
         match what {
-            Ok(given) => {
-                holds_secret |= matches!(given.entry.shape, Shape::Secret)
-                    || matches!(&given.raw, Raw::Tables(tables) if has_secret(tables));
-                gathered.given.push(given);
-            }
+            Ok(given) => gathered.given.push(given),
             Err(mistake) => gathered.mistakes.push(mistake),
         }
     }
-    if let (true, Exposure::Others(bits)) = (holds_secret, secret::exposure(mode)) {
+    if let (true, Exposure::Others(bits)) =
+        (gathered.given.iter().any(holds_secret), secret::exposure(mode))
+    {
         gathered.warnings.push(super::exposed(path, bits));
     }
 }
@@ -79,12 +75,16 @@ fn open(path: &Path) -> Result<(String, u32), String> {
     Ok((text, mode))
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The file is read first, so what was given so far stands in it.
+fn holds_secret(given: &Given) -> bool {
+    match &given.raw {
+        Raw::Tables(tables) => tables.iter().flatten().any(|(name, _)| name == "secret"),
+        _ => matches!(given.entry.shape, Shape::Secret),
+    }
 }
 
-fn has_secret(tables: &[Vec<(String, String)>]) -> bool {
-    tables.iter().flatten().any(|(name, _)| name == "secret")
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 struct Walk<'a> {

@@ -27,9 +27,9 @@ impl Reload {
         {
             reload.applied.push("jwt.keys");
         }
-        if running.admin.token != read.admin.token && !reload.applied.contains(&"admin.token_file")
-        {
-            reload.applied.push("admin.token_file");
+        let token_differs = running.admin.token != read.admin.token;
+        if token_differs && !reload.needs_restart.contains(&"admin.token_file") {
+            reload.needs_restart.push("admin.token_file");
         }
         reload
     }
@@ -48,8 +48,8 @@ mod tests {
         read.limits.json_depth = 9;
         read.admin.token = Secret::new("changed content of the file");
         let reload = Reload::between(&running, &read);
-        assert_eq!(reload.applied, ["limits.json_depth", "admin.token_file"]);
-        assert_eq!(reload.needs_restart, ["fsync"]);
+        assert_eq!(reload.applied, ["limits.json_depth"]);
+        assert_eq!(reload.needs_restart, ["fsync", "admin.token_file"]);
         assert_eq!(Reload::between(&read, &read), Reload::default());
     }
 }

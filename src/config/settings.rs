@@ -76,7 +76,6 @@ pub struct Log {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reloadable {
     pub jwt_keys: Vec<JwtKey>,
-    pub admin_token: Option<Secret>,
     pub allowed_origins: Vec<String>,
     pub rate_limits: Switch,
     pub limits: Limits,
@@ -92,7 +91,6 @@ impl Settings {
     pub fn reloadable(&self) -> Reloadable {
         Reloadable {
             jwt_keys: self.jwt.keys.clone(),
-            admin_token: self.admin.token.clone(),
             allowed_origins: self.allowed_origins.clone(),
             rate_limits: self.rate_limits,
             limits: self.limits.clone(),

@@ -24,7 +24,7 @@ pub trait Word: Copy + PartialEq + 'static {
 pub enum Fsync {
     /// `fdatasync` returned: survives power loss.
     Commit,
-    /// The write returned; synced about once a second: survives kill −9.
+    /// The write returned; synced a moment later: survives kill −9.
     Interval,
     /// The write returned; the kernel decides: survives kill −9.
     Never,
