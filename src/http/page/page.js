@@ -127,7 +127,7 @@ function build(message) {
   for (const emoji of QUICK) {
     actions.append(button(emoji, `React with ${emoji} to ${who}`, () => react(message.id, emoji)));
   }
-  actions.append(button('＋', `Another reaction to ${who}`, () => pick(message.id)));
+  actions.append(button('+', `Another reaction to ${who}`, () => pick(message.id)));
   actions.append(button('Reply', `Reply to ${who}`, () => reply(message.id)));
   if (isMe(message.sender.id)) {
     actions.append(button('Edit', '', () => edit(message.id)));
@@ -298,8 +298,12 @@ const arrivals = {
     showTyping();
   },
   user_status({ user_id, status }) {
-    if (status === 'online') online.add(String(user_id));
-    else online.delete(String(user_id));
+    if (status === 'online') {
+      online.add(String(user_id));
+    } else {
+      online.delete(String(user_id));
+      stopTyping(user_id);
+    }
     showOnline();
   },
   error({ error, code, ref, retry_after_ms }) {
