@@ -9,14 +9,12 @@ const MORE = ['🎉', '🙏', '👀', '🔥', '✅', '❌', '😢', '😮', '�
 const MESSAGES_MAX = 500;
 const TYPING_SHOWN_MS = 3600;
 const CLOSED = {
-  token_missing: 'The server got no token.',
   token_invalid: 'The server does not take this token.',
   token_expired: 'This token has expired: restart the demo and reload.',
   token_revoked: 'This token was revoked.',
   session_over: 'The session has ended: reload the page.',
   forbidden: 'You may not enter this conversation.',
   kicked: 'You were removed from this conversation.',
-  bad_frames: 'The server did not understand this page.',
   too_many_connections: 'You have too many connections open.',
 };
 
@@ -36,7 +34,7 @@ const messages = new Map(); // id → {message, view}
 const marks = new Map(); // user → the newest message that user has read
 const online = new Set();
 const typing = new Map(); // user → timer
-const pending = new Map(); // client_msg_id → text, until the server has shown or refused it
+const pending = new Map(); // client_msg_id → text of the last ones, given back when refused
 
 // the document
 
@@ -268,7 +266,6 @@ const arrivals = {
     put(message);
     if (!message || !message.sender) return;
     stopTyping(message.sender.id);
-    if (isMe(message.sender.id)) forgetPending(message.content);
     markRead();
   },
   message_edit({ message_id, content, edited_at }) {
@@ -332,12 +329,6 @@ function mark(user, id) {
   for (const touched of [before, id]) {
     const entry = messages.get(touched);
     if (entry) fillSeen(entry.message, entry.view);
-  }
-}
-
-function forgetPending(content) {
-  for (const [key, text] of pending) {
-    if (text === content) return pending.delete(key);
   }
 }
 
