@@ -141,16 +141,24 @@ impl Rest {
 }
 
 impl Outlet {
-    /// Serves what comes until it is told to stop or every handle is gone.
+    /// Serves what comes until it is told to stop or every handle is gone; then what is still in the
+    /// queue, so that nothing that was taken goes unanswered.
     pub async fn run(mut self, router: Router, mut stopped: watch::Receiver<bool>) -> Rest {
+        let serve = |handed| {
+            tokio::spawn(serve(handed, router.clone(), self.bounds, self.counters.clone()));
+        };
         loop {
-            let handed = tokio::select! {
-                handed = self.receiver.recv() => handed,
-                _ = stopped.wait_for(|&stop| stop) => None,
-            };
-            let Some(handed) = handed else { break };
-            let work = serve(handed, router.clone(), self.bounds, self.counters.clone());
-            tokio::spawn(work);
+            tokio::select! {
+                handed = self.receiver.recv() => match handed {
+                    Some(handed) => serve(handed),
+                    None => break,
+                },
+                _ = stopped.wait_for(|&stop| stop) => break,
+            }
+        }
+        self.receiver.close();
+        while let Some(handed) = self.receiver.recv().await {
+            serve(handed);
         }
         Rest { permits: self.permits, requests: self.bounds.requests }
     }

@@ -17,7 +17,7 @@ use crate::model::UserId;
 
 const FRAME: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const SCRIPT: &str = concat!(include_str!("page/page.js"), include_str!("page/connection.js"));
 
 /// Someone a visitor of the demo can be. No `Debug`: it holds a token.
 #[derive(Clone, Serialize)]
