@@ -9,6 +9,7 @@
 
 pub mod close;
 pub mod frame;
+pub mod json;
 pub mod session;
 pub mod upgrade;
 pub mod utf8;
