@@ -94,12 +94,7 @@ impl<S> Core<S> {
                 after(open.guard.bad_frame(limits, now.mono))
             }
             Found::Text(text) => {
-                let rules = json::JsonRules {
-                    depth: limits.json_depth,
-                    keys: limits.json_keys,
-                    content_chars: limits.content_chars,
-                    version: open.version,
-                };
+                let rules = json::JsonRules::of(limits, open.version);
                 match decoder.decode(text, &rules) {
                     Err(rejected) => {
                         let is_bad = rejected.refusal.code.is_bad_frame();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::handshake::OVERLOADED;
 use super::{Core, Far};
-use crate::model::{CloseReason, ConversationId, Now, Reply, Seq, SessionId, Version};
+use crate::model::{CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, Version};
 use crate::node::batch::{Batch, Level, SharedBatch};
 use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
 use crate::node::links::Links;
@@ -243,7 +243,8 @@ impl<S> Core<S> {
             // The guide has no such frame: v2 clients learn where they stand.
             let epoch = self.settings.shard.epoch;
             let user = identity.user.clone();
-            let hello = Reply::Hello { conversation: hello_to, user, seq, epoch };
+            let limits = HelloLimits::of(limits);
+            let hello = Reply::Hello { conversation: hello_to, user, seq, epoch, limits };
             connection.outbox.push_own(|out| json::reply(out, &hello));
         }
         self.arm(slot);
