@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::demo::{DemoUser, greeting};
 use super::preflight::{self, Unready};
+use super::server::{self, ServerError};
 use super::{fail, print};
 use crate::config::{Settings, Sources};
 use crate::telemetry::logs::{self, Logs, LogsError};
@@ -28,8 +29,8 @@ pub enum LaunchError {
     Unready(#[from] Unready),
     #[error(transparent)]
     Logs(#[from] LogsError),
-    #[error("not linked yet: this build has no server in it")]
-    NotLinked,
+    #[error(transparent)]
+    Server(#[from] ServerError),
 }
 
 pub fn launch(launch: Launch) -> ExitCode {
@@ -47,17 +48,8 @@ fn start(launch: &Launch) -> Result<(), LaunchError> {
     }
     preflight::data_directory(&settings.data)?;
     let logs = logs::init(settings.log.level)?;
-    serve(launch, &logs, |listening| announce(launch, listening))
-}
-
-/// CALL SITE of the server: `crate::reactor::serve` belongs here. It runs until it is told to stop
-/// and calls `ready` once, with the address it listens on.
-fn serve(
-    _launch: &Launch,
-    _logs: &Logs,
-    _ready: impl FnOnce(SocketAddr),
-) -> Result<(), LaunchError> {
-    Err(LaunchError::NotLinked)
+    server::serve(launch, &logs, |listening| announce(launch, listening))?;
+    Ok(())
 }
 
 /// Tells whoever started the server that it listens.

@@ -10,6 +10,7 @@ mod flags;
 mod launch;
 mod preflight;
 mod serve;
+mod server;
 mod signing;
 mod token;
 
