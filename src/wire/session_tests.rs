@@ -266,7 +266,7 @@ fn memory_follows_what_arrived_and_goes_back() {
 
 #[test]
 fn an_idle_session_is_small() {
-    assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
+    assert_eq!(size_of::<Session>(), 72);
 }
 
 #[test]
