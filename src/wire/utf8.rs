@@ -11,6 +11,9 @@ pub struct InvalidUtf8;
 /// How many bytes from the start are whole characters. What remains, at most three bytes, is the
 /// beginning of one that more bytes can complete; anything else is refused at its first bad byte.
 pub fn whole_characters(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
+    if bytes.is_ascii() {
+        return Ok(bytes.len());
+    }
     match simdutf8::compat::from_utf8(bytes) {
         Ok(text) => Ok(text.len()),
         Err(error) if error.error_len().is_none() => Ok(error.valid_up_to()),
@@ -20,6 +23,10 @@ pub fn whole_characters(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
 
 /// The whole text is here: a character cut off at its end is invalid, too.
 pub fn check(bytes: &[u8]) -> Result<(), InvalidUtf8> {
+    // The usual case, and for short texts the faster way.
+    if bytes.is_ascii() {
+        return Ok(());
+    }
     simdutf8::basic::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidUtf8)
 }
 

@@ -142,6 +142,8 @@ mod tests {
         check("https://chat.example.com@evil.com", "chat.example.com", false);
         check("chrome-extension://chat.example.com", "chat.example.com", false);
         check("https://a:x", "a:x", false);
+        check("https://a:x", "a", false);
+        check("https://a", "a:x", false);
         check("https://", "", false);
         check("", "", false);
         check("null", "null", false);
