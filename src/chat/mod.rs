@@ -1,115 +1,110 @@
-//! stub
-use crate::limits::Limits;
-use crate::model::*;
+//! The domain: one conversation as a deterministic machine.
+//!
+//! [`Conversation`] is told what happens (`join`, `leave`, `handle`, `loaded`, `durable`, `sealed`,
+//! `handle_timeout`) and answers with [`Effect`]s. It has no clock, does no I/O and draws no random
+//! numbers; the same calls give the same effects. Its state is the *decided* one: whoever carries the
+//! effects out shows events only when they are durable.
+//!
+//! One file a concern: [`conversation`] (dispatch, the queue behind old state, timers), `commands`, `people`, `message`,
+//! `reaction`, `receipt`, `presence`, `typing`, `dedupe`, [`rate`], [`access`].
+
+pub mod access;
+mod commands;
+pub mod conversation;
+mod dedupe;
+mod message;
+mod people;
+mod presence;
+pub mod rate;
+mod reaction;
+mod receipt;
+mod typing;
+mod waiting;
+
+pub use conversation::Conversation;
+
 use std::sync::Arc;
-pub mod rate {
-    use crate::limits::Rate;
-    use crate::model::Mono;
-    pub struct Bucket(Rate);
-    impl Bucket {
-        pub fn new(r: Rate) -> Bucket {
-            Bucket(r)
-        }
-        pub fn take(&mut self, _n: Mono) -> Result<(), u64> {
-            Ok(())
-        }
-        pub fn is_full(&self, _n: Mono) -> bool {
-            true
-        }
-    }
-}
-pub mod access {
-    use crate::model::*;
-    pub fn admit(
-        _a: Access,
-        _i: &Identity,
-        _d: &Admission,
-        _c: &ConversationId,
-    ) -> Result<(Role, Profile), CloseReason> {
-        Err(CloseReason::Forbidden)
-    }
-}
+
+use crate::limits::Limits;
+use crate::model::{
+    CloseReason, Event, LoadKey, Mark, MessageId, Profile, Reply, Role, SessionId, Signal, UserId,
+    Version,
+};
+
+/// Whether token buckets hold (`rate_limits`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimits {
     On,
     Off,
 }
+
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
     pub offline_grace_ms: u64,
     pub rate_limits: RateLimits,
 }
+
+/// Who comes in with a socket.
+#[derive(Debug, Clone)]
 pub struct Joiner {
     pub profile: Arc<Profile>,
     pub role: Role,
     pub version: Version,
 }
+
+/// Whose command made an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub session: Option<SessionId>,
     pub user: UserId,
     pub reference: Option<String>,
 }
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
     All,
     AllBut(UserId),
     One(SessionId),
-    AllV1,
     AllV2,
 }
+
+/// What the machine wants done, in this order.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Append { event: Arc<Event>, origin: Origin },
+    /// Decided and numbered: to the log, and to everyone once it is durable. A v2 `origin` gets its
+    /// ack right before.
+    Append {
+        event: Arc<Event>,
+        origin: Origin,
+    },
+    /// A mark rose: the newest of each user is to be stored within a second.
     Mark(Mark),
-    Signal { audience: Audience, signal: Signal },
-    Reply { session: SessionId, reply: Reply },
-    ReplyWhenDurable { session: SessionId, reply: Reply },
-    Close { session: SessionId, reason: CloseReason },
+    /// Told at once, never stored.
+    Signal {
+        audience: Audience,
+        signal: Signal,
+    },
+    Reply {
+        session: SessionId,
+        reply: Reply,
+    },
+    /// Shows decided state: told when everything decided up to now is durable.
+    ReplyWhenDurable {
+        session: SessionId,
+        reply: Reply,
+    },
+    Close {
+        session: SessionId,
+        reason: CloseReason,
+    },
+    /// Asks the store; answered by [`Conversation::loaded`].
     Load(LoadKey),
 }
+
+/// Where message ids come from.
 pub trait Ids {
+    /// An id above `after`; `None` when the shard has none left.
     fn next(&mut self, after: u64) -> Option<MessageId>;
-}
-pub struct Conversation;
-impl Conversation {
-    pub fn new(_: ConversationId, _: Header, _: Arc<Settings>) -> Self {
-        Conversation
-    }
-    pub fn join(&mut self, _: SessionId, _: Joiner, _: Now, _: &mut Vec<Effect>) {}
-    pub fn leave(&mut self, _: SessionId, _: Now, _: &mut Vec<Effect>) {}
-    pub fn handle(
-        &mut self,
-        _: SessionId,
-        _: Request<'_>,
-        _: &mut dyn Ids,
-        _: Now,
-        _: &mut Vec<Effect>,
-    ) {
-    }
-    pub fn loaded(&mut self, _: LoadKey, _: Loaded, _: &mut dyn Ids, _: Now, _: &mut Vec<Effect>) {}
-    pub fn durable(&mut self, _: Seq, _: u64) {}
-    pub fn mark_durable(&mut self, _: &UserId, _: MessageId, _: u64) {}
-    pub fn sealed(&mut self, _: u64) {}
-    pub fn is_idle(&self) -> bool {
-        true
-    }
-    pub fn next_timeout(&self) -> Option<Mono> {
-        None
-    }
-    pub fn handle_timeout(&mut self, _: Now, _: &mut Vec<Effect>) {}
-    pub fn header(&self) -> Header {
-        Header::default()
-    }
-    pub fn set_member(&mut self, _: &UserId, _: Option<Role>, _: Now, _: &mut Vec<Effect>) {}
-    pub fn kick(&mut self, _: &UserId, _: Now, _: &mut Vec<Effect>) {}
-    pub fn user_of(&self, _: SessionId) -> Option<&UserId> {
-        None
-    }
-    pub fn version_of(&self, _: SessionId) -> Option<Version> {
-        None
-    }
-    pub fn recent(&self, _: usize, _: Vec<MessageState>) -> Vec<MessageState> {
-        vec![]
-    }
-    pub fn readers_of(&self, _: MessageId) -> Vec<UserId> {
-        vec![]
-    }
 }

@@ -149,8 +149,7 @@ fn start_http(
         Mode::Serve(_) => Vec::new(),
     };
     let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
-    let ports =
-        HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
+    let ports = HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
     let handle = http::start(settings, ports).map_err(ServerError::Http)?;
     if let Some(address) = handle.admin_address() {
         tracing::info!(%address, "admin listening");

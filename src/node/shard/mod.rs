@@ -315,7 +315,6 @@ impl Shard {
             }
             chat::Audience::All => Audience::All,
             chat::Audience::AllBut(user) => Audience::AllBut(user),
-            chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };
         self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
