@@ -8,7 +8,7 @@ use super::preflight::{self, Unready};
 use super::server::{self, ServerError};
 use super::{fail, print};
 use crate::config::{Settings, Sources};
-use crate::telemetry::logs::{self, Logs, LogsError};
+use crate::telemetry::logs::{self, LogsError};
 
 /// All that a server is started with.
 pub struct Launch {

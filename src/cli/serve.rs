@@ -70,26 +70,14 @@ pub fn missing_secret() -> Mistake {
 }
 
 fn weakness(resolved: &Resolved, key: &JwtKey) -> Option<Mistake> {
-    let why = weak_secret(key.secret.expose())?;
+    let why = crate::auth::weak_secret(key.secret.expose())?;
     let name = match (&key.kid, &resolved.settings.jwt.secret) {
         (Some(_), _) => "jwt.keys",
         (None, Some(_)) => "jwt.secret",
         (None, None) => "jwt.secret_file",
     };
     let which = key.kid.as_ref().map_or(String::new(), |kid| format!("key {kid}: "));
-    let problem = format!("{which}the secret {why}");
+    let problem = format!("{which}{why}");
     let allowed = format!("at least {SECRET_BYTES_MIN} random bytes");
     Some(Mistake::new(name, resolved.origin(name), problem).with_allowed(allowed))
-}
-
-/// Why this secret is no secret, continuing "the secret …".
-fn weak_secret(secret: &str) -> Option<&'static str> {
-    let lower = secret.to_ascii_lowercase();
-    if lower.starts_with("django-insecure-") {
-        return Some("is the one that Django generates for development");
-    }
-    if ["secret", "changeme"].iter().any(|known| lower.trim() == *known) {
-        return Some("is a well-known default");
-    }
-    (secret.len() < SECRET_BYTES_MIN).then_some("is too short")
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::launch::{Launch, Mode};
+use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
 use crate::http::{self, AdminSettings, AdminToken, HttpHandle, HttpPorts, HttpSettings};
@@ -46,6 +47,8 @@ pub enum ServerError {
     Listen(SocketAddr, io::Error),
     #[error(transparent)]
     Store(#[from] OpenError),
+    #[error("the keys for tokens: {0}")]
+    Keys(#[from] SetupError),
     #[error("the admin token: {0}")]
     AdminToken(#[from] http::TokenError),
     #[error("cannot start the HTTP side: {0}")]
@@ -103,7 +106,7 @@ pub fn serve(
     let running = reactor::start(Plan {
         cores,
         wakers,
-        reloadable: Arc::new(reloadable(settings)),
+        reloadable: Arc::new(reloadable(settings)?),
         admissions: Admissions::new(&settings.limits, caps(settings)),
         hand_to_http,
         descriptors_max: descriptors_max(&settings.limits),
@@ -240,12 +243,12 @@ fn descriptors_max(limits: &Limits) -> u64 {
     current.saturating_sub(limits.descriptor_reserve as u64)
 }
 
-fn reloadable(settings: &Settings) -> Reloadable {
-    Reloadable {
+fn reloadable(settings: &Settings) -> Result<Reloadable, SetupError> {
+    Ok(Reloadable {
         limits: settings.limits.clone(),
-        verifier: super::signing::verifier(&settings.jwt),
+        verifier: super::signing::verifier(&settings.jwt)?,
         allowed_origins: settings.allowed_origins.clone(),
-    }
+    })
 }
 
 /// Signals, until one says stop.
@@ -279,14 +282,17 @@ fn reload(launch: &Launch, current: &mut Settings, logs: &Logs, running: &reacto
     let Mode::Serve(sources) = &launch.mode else { return };
     let resolved = super::checked(sources);
     for mistake in &resolved.mistakes {
-        tracing::error!(mistake = &mistake.to_string() as &dyn Display, "settings not reloaded");
+        tracing::error!(%mistake, "settings not reloaded");
     }
     if !resolved.mistakes.is_empty() {
         return;
     }
     let changes = Reload::between(current, &resolved.settings);
     logs.set_level(resolved.settings.log.level);
-    running.reload(Arc::new(reloadable(&resolved.settings)));
+    match reloadable(&resolved.settings) {
+        Ok(reloadable) => running.reload(Arc::new(reloadable)),
+        Err(error) => return tracing::error!(%error, "settings not reloaded"),
+    }
     tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "reloaded");
     *current = resolved.settings;
 }

@@ -6,11 +6,11 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::demo_secret::{self, DemoSecretError};
 use super::serve::missing_secret;
-use super::signing::{Bearer, Conversations, SigningError, sign};
+use super::signing::{Bearer, SigningError, parse_scope, sign};
 use super::{fail, flags, print, refuse, warn};
 use crate::config::table::Entry;
 use crate::config::{JwtKey, Mistake, Origin, Resolved, resolve};
-use crate::model::{Role, UserId};
+use crate::model::{Role, Scope, UserId};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +42,7 @@ pub fn command() -> Command {
         .arg(
             text("conversations")
                 .value_name("ID,…|*")
-                .value_parser(Conversations::parse)
+                .value_parser(parse_scope)
                 .help("Conversations it opens; for access = claim"),
         )
         .arg(ttl())
@@ -106,7 +106,7 @@ fn bearer(matches: &ArgMatches) -> Option<Bearer> {
         first_name: text("first-name"),
         last_name: text("last-name"),
         role: matches.get_one::<Role>("role").copied(),
-        conversations: matches.get_one::<Conversations>("conversations").cloned(),
+        conversations: matches.get_one::<Scope>("conversations").cloned(),
         ttl_s: *matches.get_one::<u64>("ttl")?,
     })
 }
