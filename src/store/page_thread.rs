@@ -72,7 +72,10 @@ impl PageThread {
         build::purge_first_sends(&self.shared.pages, today.before(kept_days), &self.stop)?;
         let keep_ms = u64::from(self.keep_days) * DAY_MS;
         let mut removed = false;
-        for segment in self.segments.list().map_err(io("listing the journal"))? {
+        // The last sealed one stays: it tells if sled ever opens as it was at an earlier time.
+        let last_sealed = self.shared.pages.sealed()?.segment;
+        let segments = self.segments.list().map_err(io("listing the journal"))?;
+        for segment in segments.into_iter().filter(|&segment| segment < last_sealed) {
             let sealed_at = build::sealed_at(&self.shared.pages, segment)?;
             if sealed_at.is_some_and(|at| wall_now().0.saturating_sub(at) > keep_ms) {
                 self.segments.remove(segment).map_err(io("removing a sealed segment"))?;
