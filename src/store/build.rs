@@ -322,3 +322,132 @@ pub fn sealed_at(pages: &Pages, segment: u64) -> Result<Option<u64>, StoreError>
     let read = reader.u64().and_then(|_| reader.u64()).and_then(|_| reader.u64());
     Ok(Some(read.map_err(|_: ValueError| ValueError::Content)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::DirectoryChange;
+    use crate::model::{Event, EventBody, Mark, MessageBody, Profile, ReactionAction, Role, Wall};
+    use crate::node::journal::frame::{CommitHead, FrameBuilder, SegmentHeader};
+    use crate::node::journal::{Tail, scan};
+    use crate::node::ports::Record;
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    fn event(seq: u64, body: EventBody) -> Record {
+        let event = Arc::new(Event { seq: Seq(seq), at: Wall(seq), body });
+        Record::Event { conversation: ConversationId::from_number(1).unwrap(), event }
+    }
+
+    /// Twelve events about messages `first` and `first + 1`, of which one answers message 1.
+    fn records(first: u64) -> Vec<Record> {
+        let by = UserId::from_number(1).unwrap();
+        let conversation = ConversationId::from_number(1).unwrap();
+        let message = |id: u64, parent: Option<u64>| {
+            EventBody::Message(MessageBody {
+                id: MessageId(id),
+                ordinal: id - 1,
+                sender: Profile::nameless(by.clone()),
+                content: "x".repeat(40_000),
+                parent: parent.map(MessageId),
+                client_msg_id: Some(format!("c-{id}")),
+            })
+        };
+        let react = |action| EventBody::Reaction {
+            message: MessageId(1),
+            user: by.clone(),
+            emoji: "👍".to_owned(),
+            action,
+        };
+        let edit = || EventBody::Edit {
+            message: MessageId(1),
+            by: by.clone(),
+            content: "edited".to_owned(),
+        };
+        let bodies = [
+            message(first, None),
+            message(first + 1, Some(1)),
+            edit(),
+            react(ReactionAction::Added),
+            edit(),
+            react(ReactionAction::Removed),
+            EventBody::Delete { message: MessageId(first), by: by.clone() },
+        ];
+        let begin = (first - 1) / 2 * bodies.len() as u64 + 1;
+        let mut records: Vec<Record> =
+            bodies.into_iter().zip(begin..).map(|(body, seq)| event(seq, body)).collect();
+        let mark = Mark { user: by.clone(), message: MessageId(first), ordinal: 0, at: Wall(1) };
+        records.push(Record::Mark { conversation: conversation.clone(), mark });
+        let role = Role::Member;
+        let set = DirectoryChange::MemberSet { conversation, user: by, role };
+        records.push(Record::Directory(set));
+        records
+    }
+
+    fn segment(number: u64, records: &[Record]) -> Vec<u8> {
+        let header = SegmentHeader { segment: number, epoch: 1, salt: 9 };
+        let mut frame = FrameBuilder::default();
+        records.iter().for_each(|record| frame.push(&record.into()).unwrap());
+        let head = CommitHead { segment: number, commit: number, leased_to: 1, at: Wall(number) };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend(frame.finish(&head, 9));
+        bytes
+    }
+
+    fn tree(pages: &Pages) -> Vec<(Vec<u8>, Vec<u8>)> {
+        pages.all().map(|pair| pair.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+    }
+
+    /// Builds both segments; the second is begun so many changes deep before, as a crash leaves it.
+    fn built(changes_before_the_crash: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        let (first, second) = (segment(1, &records(1)), segment(2, &records(3)));
+        let first = scan(&first, 1, Tail::Strict).unwrap();
+        let second = scan(&second, 2, Tail::Strict).unwrap();
+        build(&pages, &first, &NEVER).unwrap();
+        let mut builder = Builder { pages: &pages, changes: Changes::new() };
+        builder.all(&gather(&second).unwrap(), 2).unwrap();
+        let some = builder.changes.into_iter().take(changes_before_the_crash).collect();
+        apply(&pages, some, &NEVER).unwrap();
+        build(&pages, &second, &NEVER).unwrap();
+        tree(&pages)
+    }
+
+    #[test]
+    fn building_again_after_a_crash_halfway_gives_the_same_tree() {
+        let expected = built(0);
+        assert!(expected.len() > 15);
+        for changes in 1..=expected.len() {
+            assert_eq!(built(changes), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_stop_leaves_the_segment_unsealed() {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        let bytes = segment(1, &records(1));
+        let scanned = scan(&bytes, 1, Tail::Strict).unwrap();
+        let outcome = build(&pages, &scanned, &AtomicBool::new(true));
+        assert!(matches!(outcome, Err(StoreError::Stopped)));
+        assert_eq!(pages.sealed().unwrap(), SealedMark::default());
+    }
+
+    #[test]
+    fn first_sends_are_forgotten_by_day() {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        for day in 10..20 {
+            let key = Key::new(Kind::FirstSend).day(Day(day)).text("c");
+            pages.insert(&key, ValueWriter::default().finish()).unwrap();
+        }
+        let others = Key::new(Kind::Mark).number(1);
+        pages.insert(&others, ValueWriter::default().finish()).unwrap();
+        purge_first_sends(&pages, Day(17), &NEVER).unwrap();
+        assert_eq!(pages.scan(&Key::new(Kind::FirstSend)).count(), 3);
+        assert!(pages.get(&others).unwrap().is_some());
+    }
+}

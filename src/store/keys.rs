@@ -181,7 +181,8 @@ impl<'a> KeyReader<'a> {
         std::str::from_utf8(text).map_err(|_| ValueError::Key)
     }
 
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

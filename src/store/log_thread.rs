@@ -145,7 +145,9 @@ impl LogThread {
                 Effect::File(work) => self.work(work),
                 Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
                 Effect::Publish { shard, message } => self.outgoing[shard].put(message),
-                Effect::Ended { segment } => self.end(segment)?,
+                Effect::Ended { segment, last_commit } => {
+                    self.end(PageJob::Seal { segment, last_commit })?;
+                }
                 Effect::Fatal(what) => return Err(what),
             }
         }
@@ -180,9 +182,8 @@ impl LogThread {
         Done::Failed { what: format!("{doing} {}: {error}", path.display()) }
     }
 
-    fn end(&mut self, segment: u64) -> Result<(), String> {
-        let gone = |_| "the page thread is gone".to_owned();
-        self.pages.send(PageJob::Seal { segment }).map_err(gone)
+    fn end(&mut self, job: PageJob) -> Result<(), String> {
+        self.pages.send(job).map_err(|_| "the page thread is gone".to_owned())
     }
 
     fn sleep(&self) {

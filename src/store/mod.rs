@@ -31,9 +31,11 @@ mod reader_thread;
 mod running;
 mod settings;
 mod values;
+mod verify;
 
 pub use error::{OpenError, StoreError, ValueError};
 pub use open::{Opened, Replayed, Store};
 pub use read::{Edited, RECENT_MAX, ReadHandle};
 pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts};
 pub use settings::StoreSettings;
+pub use verify::{Missing, Report, verify};

@@ -4,18 +4,18 @@
 //! [`crate::node::journal::recovery`]), built into pages, and only then is the life noted as begun.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::model::Epoch;
-use crate::node::journal::{JournalStart, Recovered, Recovery, RecoveryStep};
+use crate::node::journal::{JournalStart, Recovered, Recovery, RecoveryStep, Tail};
 
 use super::error::{OpenError, StoreError};
 use super::files::{self, SegmentDirectory};
 use super::life::{self, Existing, Life, Lock};
 use super::overlay::Overlay;
-use super::page_thread;
+use super::page_thread::{self, Span};
 use super::pages::Pages;
 use super::read::{ReadHandle, Shared};
 use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts};
@@ -95,9 +95,9 @@ impl Store {
 
 /// Where things lie in a store's directory.
 pub(super) struct Place {
-    pub journal: std::path::PathBuf,
-    pub pages: std::path::PathBuf,
-    life: std::path::PathBuf,
+    pub journal: PathBuf,
+    pub pages: PathBuf,
+    life: PathBuf,
 }
 
 impl Place {
@@ -138,11 +138,7 @@ impl Place {
     }
 }
 
-fn recover(
-    pages: &Pages,
-    segments: &SegmentDirectory,
-    tail: crate::node::journal::Tail,
-) -> Result<Recovered, OpenError> {
+fn recover(pages: &Pages, segments: &SegmentDirectory, tail: Tail) -> Result<Recovered, OpenError> {
     let path = segments.path();
     let numbers = segments.list().map_err(OpenError::io("listing", path))?;
     let sealed = pages.sealed().map_err(|error| broken_pages(segments, &error))?;
@@ -194,14 +190,13 @@ fn replay(
 ) -> Result<(), OpenError> {
     let never = AtomicBool::new(false);
     for unsealed in &recovered.unsealed {
-        page_thread::seal(shared, segments, unsealed.segment, &never).map_err(
-            |error| match error {
-                StoreError::Journal(damage) => {
-                    OpenError::Journal { path: segments.path_of(damage.segment()), damage }
-                }
-                other => broken_pages(segments, &other),
-            },
-        )?;
+        let span = Span { segment: unsealed.segment, last_commit: unsealed.last_commit };
+        page_thread::seal(shared, segments, span, &never).map_err(|error| match error {
+            StoreError::Journal(damage) => {
+                OpenError::Journal { path: segments.path_of(damage.segment()), damage }
+            }
+            other => broken_pages(segments, &other),
+        })?;
     }
     Ok(())
 }

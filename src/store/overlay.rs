@@ -71,15 +71,19 @@ impl Overlay {
 
     /// Changes of a conversation's members, in order of their ids.
     pub fn members(&self, conversation: &ConversationId) -> BTreeMap<UserId, Option<Role>> {
+        let Some(first) = UserId::from_number(0).ok() else { return BTreeMap::new() };
         let held = self.lock();
-        let of_it = held.members.iter().filter(|((id, _), _)| id == conversation);
+        let from = held.members.range((conversation.clone(), first)..);
+        let of_it = from.take_while(|((id, _), _)| id == conversation);
         of_it.map(|((_, user), change)| (user.clone(), change.value)).collect()
     }
 
     /// Changes of where a user belongs, in order of the conversations' ids.
     pub fn memberships(&self, user: &UserId) -> BTreeMap<ConversationId, Option<Role>> {
+        let Some(first) = ConversationId::from_number(0).ok() else { return BTreeMap::new() };
         let held = self.lock();
-        let of_it = held.memberships.iter().filter(|((id, _), _)| id == user);
+        let from = held.memberships.range((user.clone(), first)..);
+        let of_it = from.take_while(|((id, _), _)| id == user);
         of_it.map(|((_, id), change)| (id.clone(), change.value)).collect()
     }
 

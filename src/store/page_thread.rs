@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::node::journal::{Tail, scan};
+use crate::node::journal::{Damage, Tail, scan};
 
 use super::build;
 use super::error::StoreError;
@@ -26,6 +26,7 @@ const DAY_MS: u64 = 86_400_000;
 pub enum PageJob {
     Seal {
         segment: u64,
+        last_commit: u64,
     },
     /// No job follows.
     Finish,
@@ -48,16 +49,16 @@ impl PageThread {
         self.housekeeping()?;
         loop {
             match self.jobs.recv_timeout(HOUSEKEEPING_EVERY) {
-                Ok(PageJob::Seal { segment }) => self.seal(segment)?,
+                Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
                 Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
             }
         }
     }
 
-    fn seal(&self, segment: u64) -> Result<(), StoreError> {
+    fn seal(&self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
         wait_for_space(&self.segments, segment, &self.stop)?;
-        seal(&self.shared, &self.segments, segment, &self.stop)?;
+        seal(&self.shared, &self.segments, Span { segment, last_commit }, &self.stop)?;
         self.shared.overlay.forget_through(segment);
         self.notes.send(Note::Sealed { segment });
         self.housekeeping()
@@ -71,7 +72,10 @@ impl PageThread {
         build::purge_first_sends(&self.shared.pages, today.before(kept_days), &self.stop)?;
         let keep_ms = u64::from(self.keep_days) * DAY_MS;
         let mut removed = false;
-        for segment in self.segments.list().map_err(io("listing the journal"))? {
+        // The last sealed one stays: it tells if sled ever opens as it was at an earlier time.
+        let last_sealed = self.shared.pages.sealed()?.segment;
+        let segments = self.segments.list().map_err(io("listing the journal"))?;
+        for segment in segments.into_iter().filter(|&segment| segment < last_sealed) {
             let sealed_at = build::sealed_at(&self.shared.pages, segment)?;
             if sealed_at.is_some_and(|at| wall_now().0.saturating_sub(at) > keep_ms) {
                 self.segments.remove(segment).map_err(io("removing a sealed segment"))?;
@@ -85,16 +89,32 @@ impl PageThread {
     }
 }
 
+/// A segment that ended, and the commit that it must reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    pub segment: u64,
+    pub last_commit: u64,
+}
+
 /// Builds and seals one segment, then gives back the room behind its last commit.
 pub fn seal(
     shared: &Shared,
     segments: &SegmentDirectory,
-    segment: u64,
+    Span { segment, last_commit }: Span,
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
     let io = |what| move |source| StoreError::Io { what, source };
     let bytes = segments.read(segment).map_err(io("reading a segment"))?;
     let scanned = scan(&bytes, segment, Tail::Strict)?;
+    let first_expected = shared.pages.sealed()?.commit + 1;
+    let first = scanned.commits.first().map_or(last_commit + 1, |first| first.head.commit);
+    if first != first_expected {
+        return Err(Damage::Gap { segment, expected: first_expected, found: first }.into());
+    }
+    if scanned.commits.last().is_none_or(|last| last.head.commit != last_commit) {
+        let offset = scanned.end as u64;
+        return Err(Damage::Middle { segment, offset, expected: last_commit }.into());
+    }
     build::build(&shared.pages, &scanned, stop)?;
     let file = OpenOptions::new().write(true).open(segments.path_of(segment));
     file.and_then(|file| file.set_len(scanned.end as u64)).map_err(io("trimming a segment"))

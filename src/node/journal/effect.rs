@@ -54,9 +54,11 @@ pub enum Effect {
         shard: usize,
         message: FromLog,
     },
-    /// This segment takes nothing more: build its pages, then say [`super::Journal::handle_sealed`].
+    /// This segment takes nothing more: build its pages, up to this commit, then say
+    /// [`super::Journal::handle_sealed`].
     Ended {
         segment: u64,
+        last_commit: u64,
     },
     /// The process must end at once: what is on disk decides at the next start.
     Fatal(String),

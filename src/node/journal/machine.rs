@@ -314,7 +314,7 @@ impl Journal {
             return self.catch_up(true);
         }
         let Some(segment) = self.segments.end_current() else { return };
-        self.effects.push_back(Effect::Ended { segment });
+        self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
         if self.segments.open_spare() {
             self.next_work();
         }
@@ -336,7 +336,7 @@ impl Journal {
             return self.catch_up(false);
         }
         if let Some(segment) = self.segments.end_current() {
-            self.effects.push_back(Effect::Ended { segment });
+            self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
         }
         self.publish_all(FromLog::Stopped);
         self.life = Life::Finished;

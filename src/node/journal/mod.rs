@@ -22,3 +22,6 @@ pub use machine::{Journal, JournalStart};
 pub use recovery::{Recovered, Recovery, RecoveryStep, SealedMark};
 pub use scan::{Damage, Scan, Tail, scan};
 pub use settings::{Fsync, JournalSettings};
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,10 @@
 //! journal that is recovered again with the same outcome.
 //!
 //! Nothing is changed before everything was read and found whole.
+//!
+//! sled, when a bit of its file flips, may open as it was at an earlier time. Its mark of what is sealed
+//! is then an earlier one, too, and the kept segments behind that mark are recovered like any others; if
+//! they do not reach back to it, that is damage with a name.
 
 use super::frame::SEGMENT_HEADER_BYTES;
 use super::scan::{Damage, Tail, scan};
@@ -81,6 +85,8 @@ pub struct Recovery {
     tail: Tail,
     read: Vec<ReadBack>,
     phase: Phase,
+    /// Something was sealed, but neither that segment nor a later one is there.
+    is_unwitnessed: bool,
 }
 
 impl Recovery {
@@ -95,11 +101,16 @@ impl Recovery {
             tail,
             read: Vec::new(),
             phase: Phase::Reading { at: 0 },
+            is_unwitnessed: sealed.segment > 0
+                && segments.iter().all(|&segment| segment < sealed.segment),
         }
     }
 
     /// The next step; `bytes` answers the last one if that was a `Read`.
     pub fn next(&mut self, bytes: Option<Vec<u8>>) -> Result<RecoveryStep, Damage> {
+        if self.is_unwitnessed {
+            return Err(Damage::Gone { segment: self.sealed.segment });
+        }
         if let Phase::Reading { at } = self.phase {
             if let Some(bytes) = bytes {
                 self.take(self.segments[at - 1], bytes)?;

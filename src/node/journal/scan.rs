@@ -17,6 +17,11 @@ pub enum Damage {
     Middle { segment: u64, offset: u64, expected: u64 },
     #[error("segment {segment} begins with commit {found}, but commit {expected} is due")]
     Gap { segment: u64, expected: u64, found: u64 },
+    #[error(
+        "segment {segment} is gone, and nothing tells whether the pages are complete: at least the \
+         last sealed segment is always kept"
+    )]
+    Gone { segment: u64 },
     #[error("segment {segment}, commit {commit}: a record cannot be read")]
     Record { segment: u64, commit: u64 },
 }
@@ -27,6 +32,7 @@ impl Damage {
             Damage::Header { segment }
             | Damage::Middle { segment, .. }
             | Damage::Gap { segment, .. }
+            | Damage::Gone { segment }
             | Damage::Record { segment, .. } => segment,
         }
     }
