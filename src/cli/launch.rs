@@ -1,11 +1,10 @@
 //! From settings to a running server, and what its end means as an exit code.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::demo::{DemoUser, greeting};
 use super::preflight::{self, Unready};
-use super::server::{self, ServerError};
+use super::server::{self, Addresses, ServerError};
 use super::{fail, print};
 use crate::config::{Settings, Sources};
 use crate::telemetry::logs::{self, LogsError};
@@ -48,18 +47,22 @@ fn start(launch: &Launch) -> Result<(), LaunchError> {
     }
     preflight::data_directory(&settings.data)?;
     let logs = logs::init(settings.log.level)?;
-    server::serve(launch, &logs, |listening| announce(launch, listening))?;
+    server::serve(launch, &logs, |addresses| announce(launch, addresses))?;
     Ok(())
 }
 
-/// Tells whoever started the server that it listens.
-fn announce(launch: &Launch, listening: SocketAddr) {
-    match &launch.mode {
-        // stdout may be gone; the server runs all the same.
-        Mode::Demo(users) => {
-            let _ = print(&greeting(listening, &launch.settings.data, users));
-        }
-        Mode::Serve(_) => tracing::info!(address = %listening, "listening"),
+/// Tells whoever started the server where it listens: in the log, and on stdout in lines that a script
+/// can wait for. stdout may be gone; the server runs all the same.
+fn announce(launch: &Launch, addresses: Addresses) {
+    let Addresses { public, admin } = addresses;
+    tracing::info!(address = %public, admin = ?admin, "listening");
+    let mut lines = format!("listening on http://{public}\n");
+    if let Some(admin) = admin {
+        lines += &format!("admin on http://{admin}\n");
+    }
+    let _ = print(&lines);
+    if let Mode::Demo(users) = &launch.mode {
+        let _ = print(&greeting(public, &launch.settings.data, users));
     }
 }
 

@@ -36,6 +36,8 @@ use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreSetting
 use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
+/// The store's own directory in the data directory; beside it lies the demo's secret.
+const STORE: &str = "store";
 /// Admin commands that wait for one shard.
 const ADMIN_SLOTS: usize = 256;
 
@@ -63,18 +65,25 @@ pub enum ServerError {
     StoreEnd,
 }
 
+/// Where the server listens, the ports filled in.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub public: SocketAddr,
+    pub admin: Option<SocketAddr>,
+}
+
 /// Runs until SIGTERM or SIGINT; `ready` is told the address once everything listens.
 pub fn serve(
     launch: &Launch,
     logs: &Logs,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(Addresses),
 ) -> Result<(), ServerError> {
     let settings = &launch.settings;
     reactor::probe()?;
     let shards = settings.shards;
     let (address, listeners) = reactor::listen(settings.listen, shards)
         .map_err(|error| ServerError::Listen(settings.listen, error))?;
-    let opened = Store::open(&settings.data, store_settings(settings))?;
+    let opened = Store::open(&settings.data.join(STORE), store_settings(settings))?;
     let epoch = opened.epoch;
     let wakers: Vec<Waker> = (0..shards).map(|_| Waker::new()).collect();
     let ports = wakers.iter().map(|w| ShardPorts { doorbell: w.bell.clone() }).collect();
@@ -113,7 +122,7 @@ pub fn serve(
     })
     .map_err(ServerError::Reactors)?;
     health.serving(running.pulses());
-    ready(address);
+    ready(Addresses { public: address, admin: http.admin_address() });
     wait_for_the_end(launch, logs, &running)?;
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
@@ -153,11 +162,7 @@ fn start_http(
     };
     let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
     let ports = HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
-    let handle = http::start(settings, ports).map_err(ServerError::Http)?;
-    if let Some(address) = handle.admin_address() {
-        tracing::info!(%address, "admin listening");
-    }
-    Ok(handle)
+    http::start(settings, ports).map_err(ServerError::Http)
 }
 
 fn store_settings(settings: &Settings) -> StoreSettings {
@@ -351,7 +356,9 @@ impl http::Directory for Directory {
         &self,
         conversation: &ConversationId,
     ) -> Result<Option<http::ConversationEntry>, http::Unreadable> {
-        let created = self.0.created_at(conversation).map_err(unreadable)?;
+        let Ok(anyone) = UserId::from_number(0) else { return Ok(None) };
+        let known = self.0.admission(conversation, &anyone).map_err(unreadable)?;
+        let created = known.conversation_exists.then_some(Wall(0));
         Ok(created.map(|created_at| entry(conversation.clone(), created_at)))
     }
 
@@ -360,8 +367,8 @@ impl http::Directory for Directory {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<http::ConversationEntry>, http::Unreadable> {
-        let found = self.0.created(after, limit).map_err(unreadable)?;
-        Ok(found.into_iter().map(|(conversation, at)| entry(conversation, at)).collect())
+        let found = self.0.conversations(after, limit).map_err(unreadable)?;
+        Ok(found.into_iter().map(|conversation| entry(conversation, Wall(0))).collect())
     }
 
     fn members(

@@ -4,9 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::demo_secret::{DemoSecretError, random_text};
-use crate::auth::{
-    Algorithm, IssueError, Key, Keys, NewToken, Rules, SetupError, Verifier, issue,
-};
+use crate::auth::{Algorithm, IssueError, Key, Keys, NewToken, Rules, SetupError, Verifier, issue};
 use crate::config::{self, Jwt, JwtKey};
 use crate::model::{ConversationId, Role, Scope, UserId, Wall};
 
