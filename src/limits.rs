@@ -31,6 +31,11 @@ pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 pub const CROWD: usize = 200;
 /// How many of a crowd may be seen typing at once.
 pub const CROWD_TYPISTS_MAX: usize = 5;
+/// In a crowd, a user's receipts and the count of those online go out this often at most.
+pub const CROWD_RECEIPT_EVERY_MS: u64 = 1_000;
+pub const CROWD_COUNT_EVERY_MS: u64 = 1_000;
+/// Messages of a conversation that stay in memory for speed once the store has them.
+pub const WINDOW_MESSAGES: usize = 512;
 /// Presence goes out once per tick.
 pub const PRESENCE_TICK_MS: u64 = 50;
 /// Typing: an earlier `true` of the burst that becomes this old is renewed; so is silence ended.
@@ -44,6 +49,19 @@ pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub const KID_BYTES_MAX: usize = 64;
 /// Shortest HMAC secret that `serve` takes, in bytes (RFC 7518 §3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
+/// A token's header as JSON: it is read before anything is known about the sender.
+pub const TOKEN_HEADER_BYTES_MAX: usize = 1024;
+/// A token's JSON: members of one object, and how deep it nests.
+pub const TOKEN_MEMBERS_MAX: usize = 64;
+pub const TOKEN_DEPTH_MAX: usize = 8;
+/// Longest e-mail, first or last name in a token, in Unicode scalar values.
+pub const TOKEN_NAME_CHARS_MAX: usize = 256;
+/// Most conversations that a token lists.
+pub const TOKEN_CONVERSATIONS_MAX: usize = 1_000;
+/// The latest time that a token may name, in seconds: the end of the year 9999.
+pub const TOKEN_TIME_S_MAX: u64 = 253_402_300_799;
+/// Keys that may verify tokens at once: a token without `kid` is tried with each of them.
+pub const TOKEN_KEYS_MAX: usize = 8;
 /// Events kept in rings between cores before the overflow store is used.
 pub const MAILBOX_SLOTS: usize = 4096;
 /// Overflow of one ring, and of all rings of a core, in bytes.

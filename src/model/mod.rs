@@ -12,6 +12,6 @@ pub use command::{Command, ReactAction, Request, Version};
 pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
-pub use reply::{Ack, CloseReason, ErrorCode, Refusal, Reply};
+pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
 pub use state::{Admission, FirstSend, Header, LoadKey, Loaded, MessageState};
 pub use time::{Mono, Now, Wall};

@@ -2,6 +2,7 @@
 
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::time::Wall;
+use crate::limits::Limits;
 
 /// Slugs of the error frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +82,26 @@ pub enum Reply {
         user: UserId,
         seq: Seq,
         epoch: Epoch,
+        limits: HelloLimits,
     },
+}
+
+/// What a client should know about this server's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HelloLimits {
+    pub heartbeat_ms: u64,
+    pub content_chars: usize,
+    pub frame_bytes: usize,
+}
+
+impl HelloLimits {
+    pub fn of(limits: &Limits) -> HelloLimits {
+        HelloLimits {
+            heartbeat_ms: limits.ping_after_ms,
+            content_chars: limits.content_chars,
+            frame_bytes: limits.frame_bytes,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,3 +1,20 @@
 //! The machines of a core and of the log, without tokio, thread, clock or file.
+//!
+//! - [`core`]: one core as the reactor drives it; [`connection`]: one socket; [`outbox`], [`batch`]
+//! - [`shard`]: the conversations a core owns; [`ports`]: what it says to the log and the readers
+//! - [`mail`], [`links`], [`placement`]: between cores; [`admission`]: what spans them
+//! - [`admin`]: what operators ask for; [`journal`]: the log
 
+pub mod admin;
+pub mod admission;
+pub mod batch;
+pub mod connection;
+pub mod core;
+pub mod journal;
+pub mod links;
+pub mod mail;
+pub mod outbox;
+pub mod placement;
 pub mod ports;
+pub mod shard;
+pub mod timers;

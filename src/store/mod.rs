@@ -1,1 +1,41 @@
-//! (to be written)
+//! The durable store: a journal of group commits in front of sled.
+//!
+//! The journal is the commit path; pages in sled hold all history. This module runs the machines of
+//! [`crate::node::journal`] on real files, and owns sled and the threads around both. The format is
+//! described in docs/store.md.
+//!
+//! Reading order: `open` (what must hold before anyone serves), `running` (threads and rings),
+//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read`; below them
+//! `files`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
+//!
+//! Invariants
+//! - What an unsealed event touched is in its shard's memory; what is not there is wholly in pages.
+//! - The log thread never calls sled; the page thread is sled's only writer.
+//! - An I/O error on write or sync ends the process; the next start replays.
+
+mod build;
+mod error;
+mod files;
+mod gather;
+mod keys;
+mod life;
+mod log_thread;
+mod open;
+mod outgoing;
+mod overlay;
+mod page;
+mod page_thread;
+mod pages;
+mod read;
+mod reader_thread;
+mod running;
+mod settings;
+mod values;
+mod verify;
+
+pub use error::{OpenError, StoreError, ValueError};
+pub use open::{Opened, Replayed, Store};
+pub use read::{Edited, RECENT_MAX, ReadHandle};
+pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts};
+pub use settings::StoreSettings;
+pub use verify::{Missing, Report, verify};

@@ -1,0 +1,93 @@
+//! What must be so before the server starts, each failure told in one clear sentence.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    #[error(
+        "{address} is in use by another program: stop that one, or give another address with {flag}"
+    )]
+    InUse { address: SocketAddr, flag: &'static str },
+    #[error("{address} is no address of this machine: change {flag}")]
+    NotOurs { address: SocketAddr, flag: &'static str },
+    #[error(
+        "{address}: ports below 1024 need the right CAP_NET_BIND_SERVICE, or another {flag} behind a proxy"
+    )]
+    Privileged { address: SocketAddr, flag: &'static str },
+    #[error("{address} cannot be listened on: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("the data directory {} cannot be made: {error}", path.display())]
+    Create { path: PathBuf, error: io::Error },
+    #[error("the data directory {} is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("the data directory {} cannot be written to: {error}", path.display())]
+    Write { path: PathBuf, error: io::Error },
+}
+
+/// Makes the directory if it is missing (for its owner only) and tries a file in it.
+pub fn data_directory(path: &Path) -> Result<(), Unready> {
+    let at = || path.to_owned();
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(Unready::NotADirectory { path: at() }),
+        Err(_) => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| Unready::Create { path: at(), error })?,
+    }
+    let probe = path.join(format!(".writable-{}", std::process::id()));
+    let tried = fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe));
+    tried.map_err(|error| Unready::Write { path: at(), error })
+}
+
+/// Listens for a moment. Reactors share their port (SO_REUSEPORT), so a second server of the same
+/// user would get it as well, and half of the connections; this socket does not share.
+pub fn address(address: SocketAddr, flag: &'static str) -> Result<(), Unready> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::AddrInUse => Unready::InUse { address, flag },
+            ErrorKind::AddrNotAvailable => Unready::NotOurs { address, flag },
+            ErrorKind::PermissionDenied => Unready::Privileged { address, flag },
+            _ => Unready::Listen { address, error },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_named_with_the_flag_that_changes_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken_address = taken.local_addr().unwrap();
+        let error = address(taken_address, "--port").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{taken_address} is in use")), "{error}");
+        assert!(error.ends_with("--port"), "{error}");
+        drop(taken);
+        assert!(address(taken_address, "--port").is_ok());
+        // A documentation address (RFC 5737) is nobody's.
+        let error = address("192.0.2.1:0".parse().unwrap(), "--listen").unwrap_err();
+        assert!(matches!(error, Unready::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_data_directory_is_made_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a/b");
+        data_directory(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        let file = base.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert!(matches!(data_directory(&file), Err(Unready::NotADirectory { .. })));
+        assert!(matches!(data_directory(&file.join("x")), Err(Unready::Create { .. })));
+    }
+}

@@ -1,0 +1,50 @@
+//! What the public port answers to plain requests: the demo page, health, and 404 for the rest.
+//! Requests with a body are refused: nothing here takes one.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::failure::Failure;
+use super::health;
+use super::page::{self, Document};
+use super::ports::Health;
+
+/// A router for `/api` would be nested here with its CORS layer (Authorization; GET, OPTIONS; the
+/// origins that the upgrade takes); nothing else on this port is meant for other origins.
+pub fn routes(document: Option<Document>, health: Arc<dyn Health>) -> Router {
+    let mut router = health::routes(health);
+    if let Some(document) = document {
+        let page = Router::new().route("/", get(show)).with_state(Arc::new(document));
+        router = router.merge(page);
+    }
+    router
+        .fallback(async || Failure::NO_SUCH_PATH)
+        .method_not_allowed_fallback(async || Failure::METHOD_NOT_ALLOWED)
+        .layer(middleware::from_fn(refuse_bodies))
+}
+
+async fn show(State(document): State<Arc<Document>>, headers: HeaderMap) -> Response {
+    match page::loopback_host(&headers) {
+        Ok(host) => document.response(host),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let lengths = headers.get_all(header::CONTENT_LENGTH);
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || lengths.iter().any(|length| length.as_bytes() != b"0");
+    if has_body {
+        let sentence = "requests on this port have no body";
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Failure::new(status, "body_not_allowed", sentence).into_response();
+    }
+    next.run(request).await
+}

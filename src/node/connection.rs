@@ -1,0 +1,435 @@
+//! One socket, from its first byte to its last, without touching the socket.
+//!
+//! ```text
+//! Head ──► Plain                      (to the HTTP side)
+//!   │ └──► Leaving                    (to the owner's core)
+//!   ▼
+//! Admitting ──► Open ──► Closing ──► Gone
+//!   └───────► Echo ──────┘
+//! ```
+//! Head reads the request; Admitting waits for the shard's verdict and reads nothing; Closing has a
+//! close frame (or an HTTP refusal) as the last thing in its outbox, then shuts its sending side and
+//! reads on for a moment, since closing with unread bytes would reset the connection and could destroy
+//! the close frame on its way.
+//!
+//! Liveness: a ping when nothing was received, or nothing sent, for `ping_after_ms`; dead when the ping
+//! was handed whole to TCP and `dead_after_ms` passed without a byte either way; stalled when the
+//! backlog did not move for `stalled_ms`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::admission::Permit;
+use super::outbox::Outbox;
+use super::timers::Alarm;
+use crate::chat::rate::Bucket;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, Limits};
+use crate::model::{
+    CloseReason, ConversationId, Identity, MessageId, Mono, Seq, SessionId, UserId, Version,
+};
+use crate::wire::frame;
+use crate::wire::session::{Session, SessionLimits};
+use crate::wire::upgrade::{HeadReader, Subprotocol, WebSocketKey};
+
+/// What the owner's core needs to finish the upgrade.
+pub struct Adoption {
+    pub upgrade: Upgrade,
+    pub identity: Arc<Identity>,
+    pub version: Version,
+    pub conversation: ConversationId,
+    pub permits: Permits,
+    pub peer: IpAddr,
+    /// Bytes behind the request head: the first frames.
+    pub rest: Vec<u8>,
+}
+
+/// What the 101 says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade {
+    pub key: WebSocketKey,
+    pub subprotocol: Subprotocol,
+}
+
+/// Places in the process-wide table.
+#[derive(Default)]
+pub struct Permits {
+    pub handshake: Option<Permit>,
+    pub address: Option<Permit>,
+    pub user: Option<Permit>,
+}
+
+pub enum Phase {
+    Head(Box<HeadReader>),
+    /// A request for the HTTP side: everything read so far.
+    Plain(Vec<u8>),
+    Leaving {
+        core: u16,
+        adoption: Box<Adoption>,
+    },
+    Admitting(Box<Adoption>),
+    Open(Box<Open>),
+    Echo(Box<Echo>),
+    Closing(Closing),
+    Gone,
+}
+
+/// A socket in a conversation.
+pub struct Open {
+    pub wire: Session,
+    pub user: UserId,
+    pub issued_at_ms: Option<u64>,
+    pub version: Version,
+    pub place: Place,
+    /// Events up to here are the history; live ones come after.
+    pub from: Seq,
+    pub guard: Guard,
+    pub ends_at: Mono,
+}
+
+/// `/ws/echo`.
+pub struct Echo {
+    pub wire: Session,
+    pub guard: Guard,
+    pub outbox_bytes_max: usize,
+}
+
+/// Where the conversation is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    Here {
+        room: usize,
+    },
+    /// Owned by another core; `mark` is the newest receipt that was passed on.
+    Far {
+        conversation: ConversationId,
+        owner: u16,
+        mark: Option<MessageId>,
+    },
+}
+
+/// What keeps a talkative peer within its limits.
+pub struct Guard {
+    frames: Option<Bucket>,
+    receipts: Bucket,
+    pings: Option<Bucket>,
+    /// Pings of the running second, and seconds in a row with too many.
+    ping_second: (u64, u32),
+    ping_floods: u32,
+    bad_since: Mono,
+    bad: u32,
+    refused: u32,
+    pub paused_until: Option<Mono>,
+    /// The message that is coming in, by the session's count, since when.
+    message: Option<(u32, Mono)>,
+    ping: Ping,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    None,
+    /// In the outbox.
+    Queued,
+    /// Handed whole to TCP; `unsent` is what the kernel still held when last asked.
+    Sent {
+        at: Mono,
+        unsent: Option<u32>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    pub until: Mono,
+    pub read_bytes: usize,
+    pub is_shut: bool,
+}
+
+/// What the guard says of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    RetryAfter(u64),
+    Close(CloseReason),
+}
+
+/// Seconds in a row with too many pings that close the socket.
+const PING_FLOOD_SECONDS: u32 = 5;
+/// Refused frames in a row that close the socket with 4129.
+const REFUSED_MAX: u32 = 1_000;
+const BAD_WINDOW_MS: u64 = 60_000;
+
+/// Whether the buckets of a guard are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buckets {
+    On,
+    Off,
+}
+
+impl Guard {
+    pub fn new(limits: &Limits, buckets: Buckets) -> Guard {
+        let on = buckets == Buckets::On;
+        Guard {
+            frames: on.then(|| Bucket::new(limits.frames)),
+            receipts: Bucket::new(limits.receipts),
+            pings: on.then(|| Bucket::new(limits.pings)),
+            ping_second: (0, 0),
+            ping_floods: 0,
+            bad_since: Mono(0),
+            bad: 0,
+            refused: 0,
+            paused_until: None,
+            message: None,
+            ping: Ping::None,
+        }
+    }
+
+    /// A frame that counts: not a receipt, not typing.
+    pub fn frame(&mut self, now: Mono) -> Verdict {
+        let Some(bucket) = &mut self.frames else { return Verdict::Fine };
+        match bucket.take(now) {
+            Ok(()) => {
+                self.refused = 0;
+                Verdict::Fine
+            }
+            Err(_) if self.refused >= REFUSED_MAX => Verdict::Close(CloseReason::RateExceeded),
+            Err(retry_after_ms) => {
+                self.refused += 1;
+                Verdict::RetryAfter(retry_after_ms)
+            }
+        }
+    }
+
+    /// A receipt or a keystroke: never refused, but past its ceiling reading pauses.
+    pub fn receipt(&mut self, now: Mono) {
+        if self.frames.is_some()
+            && let Err(retry_after_ms) = self.receipts.take(now)
+        {
+            self.paused_until = Some(now.after(retry_after_ms.max(1)));
+        }
+    }
+
+    pub fn bad_frame(&mut self, limits: &Limits, now: Mono) -> Verdict {
+        if now.since(self.bad_since) > BAD_WINDOW_MS {
+            self.bad_since = now;
+            self.bad = 0;
+        }
+        self.bad += 1;
+        if self.bad >= limits.bad_frames_per_minute {
+            Verdict::Close(CloseReason::BadFrames)
+        } else {
+            Verdict::Fine
+        }
+    }
+
+    /// `RetryAfter` means: leave this ping unanswered.
+    pub fn ping(&mut self, limits: &Limits, now: Mono) -> Verdict {
+        let Some(bucket) = &mut self.pings else { return Verdict::Fine };
+        let second = now.0 / 1_000;
+        if self.ping_second.0 != second {
+            let flooded = self.ping_second.1 > limits.ping_flood_per_second
+                && self.ping_second.0 + 1 == second;
+            self.ping_floods = if flooded { self.ping_floods + 1 } else { 0 };
+            self.ping_second = (second, 0);
+        }
+        self.ping_second.1 += 1;
+        if self.ping_floods >= PING_FLOOD_SECONDS {
+            return Verdict::Close(CloseReason::PingFlood);
+        }
+        bucket.take(now).map_or_else(Verdict::RetryAfter, |()| Verdict::Fine)
+    }
+
+    /// After decoding: times a message that is not complete.
+    pub fn note_message(&mut self, wire: &Session, now: Mono) {
+        self.message = match (wire.message_in_progress(), self.message) {
+            (false, _) => None,
+            (true, Some((begun, since))) if begun == wire.messages_begun() => Some((begun, since)),
+            (true, _) => Some((wire.messages_begun(), now)),
+        };
+    }
+}
+
+/// What a deadline that passed asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    /// A pause is over: read again.
+    Resume,
+    Ping,
+    /// Ask the kernel whether anything unsent was acknowledged.
+    Probe,
+    /// 408 for a request that came too slowly.
+    HeadTooSlow,
+    Close(CloseReason),
+    /// No close frame can help: reset.
+    Abort,
+}
+
+pub struct Connection {
+    pub session: SessionId,
+    pub phase: Phase,
+    pub outbox: Outbox,
+    pub alarm: Alarm,
+    pub peer: IpAddr,
+    pub permits: Permits,
+    pub last_received: Mono,
+    pub last_sent: Mono,
+    /// Since when the backlog did not move.
+    pub backlog_since: Mono,
+    /// In the core's list of sockets to look at.
+    pub is_attended: bool,
+    pub wants_probe: bool,
+    accepted_at: Mono,
+}
+
+impl Connection {
+    pub fn new(session: SessionId, phase: Phase, peer: IpAddr, now: Mono) -> Connection {
+        Connection {
+            session,
+            phase,
+            outbox: Outbox::default(),
+            alarm: Alarm::default(),
+            peer,
+            permits: Permits::default(),
+            last_received: now,
+            last_sent: now,
+            backlog_since: now,
+            is_attended: false,
+            wants_probe: false,
+            accepted_at: now,
+        }
+    }
+
+    /// What the upgrade is to be finished with; leaves the socket without a phase. `None` when it
+    /// does not wait for a verdict any more.
+    pub fn take_adoption(&mut self) -> Option<Box<Adoption>> {
+        match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Admitting(adoption) => Some(adoption),
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    pub fn guard(&mut self) -> Option<&mut Guard> {
+        match &mut self.phase {
+            Phase::Open(open) => Some(&mut open.guard),
+            Phase::Echo(echo) => Some(&mut echo.guard),
+            _ => None,
+        }
+    }
+
+    /// The earliest time at which [`Connection::due`] may want something.
+    pub fn deadline(&self, limits: &Limits) -> Option<Mono> {
+        match &self.phase {
+            Phase::Head(_) => Some(self.accepted_at.after(limits.handshake_timeout_ms)),
+            Phase::Open(open) => Some(self.live_deadline(&open.guard, limits).min(open.ends_at)),
+            Phase::Echo(echo) => Some(self.live_deadline(&echo.guard, limits)),
+            Phase::Closing(closing) => Some(closing.until),
+            _ => None,
+        }
+    }
+
+    fn live_deadline(&self, guard: &Guard, limits: &Limits) -> Mono {
+        let quiet_since = self.last_received.min(self.last_sent);
+        let mut deadline = match guard.ping {
+            Ping::None => quiet_since.after(limits.ping_after_ms),
+            Ping::Queued => Mono(u64::MAX),
+            Ping::Sent { at, .. } => at.max(self.last_received).after(limits.dead_after_ms),
+        };
+        if !self.outbox.is_empty() {
+            deadline = deadline.min(self.backlog_since.after(limits.stalled_ms));
+        }
+        if let Some((_, since)) = guard.message {
+            deadline = deadline.min(since.after(limits.message_timeout_ms));
+        }
+        deadline.min(guard.paused_until.unwrap_or(Mono(u64::MAX)))
+    }
+
+    /// What is due now. Deadlines that moved meanwhile give `Nothing`.
+    pub fn due(&mut self, limits: &Limits, now: Mono) -> Due {
+        if self.deadline(limits).is_none_or(|deadline| deadline > now) {
+            return Due::Nothing;
+        }
+        let ends_at = match &self.phase {
+            Phase::Head(_) => return Due::HeadTooSlow,
+            Phase::Closing(_) => return Due::Abort,
+            Phase::Open(open) => open.ends_at,
+            _ => Mono(u64::MAX),
+        };
+        if now >= ends_at {
+            return Due::Close(CloseReason::SessionOver);
+        }
+        if !self.outbox.is_empty() && now >= self.backlog_since.after(limits.stalled_ms) {
+            return Due::Close(CloseReason::FellBehind);
+        }
+        let quiet_since = self.last_received.min(self.last_sent);
+        let Some(guard) = self.guard() else { return Due::Nothing };
+        if guard.paused_until.is_some_and(|until| now >= until) {
+            guard.paused_until = None;
+            return Due::Resume;
+        }
+        if guard.message.is_some_and(|(_, since)| now >= since.after(limits.message_timeout_ms)) {
+            return Due::Close(CloseReason::MessageTooSlow);
+        }
+        match guard.ping {
+            Ping::None if now >= quiet_since.after(limits.ping_after_ms) => {
+                guard.ping = Ping::Queued;
+                self.outbox.push_own(|out| frame::ping(out, b""));
+                Due::Ping
+            }
+            Ping::Sent { .. } => Due::Probe,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// The kernel still holds `unsent` bytes: acknowledged ones since the last time mean life.
+    pub fn probed(&mut self, unsent: u32, now: Mono) -> Due {
+        let Some(guard) = self.guard() else { return Due::Nothing };
+        let Ping::Sent { unsent: before, .. } = guard.ping else { return Due::Nothing };
+        let moved = unsent > 0 && before.is_none_or(|before| unsent < before);
+        if moved {
+            guard.ping = Ping::Sent { at: now, unsent: Some(unsent) };
+            Due::Nothing
+        } else {
+            Due::Abort
+        }
+    }
+
+    pub fn note_received(&mut self, now: Mono) {
+        self.last_received = now;
+        if let Some(guard) = self.guard() {
+            guard.ping = Ping::None;
+        }
+    }
+
+    /// The kernel took some bytes.
+    pub fn note_sent(&mut self, now: Mono) {
+        self.last_sent = now;
+        self.backlog_since = now;
+        let is_empty = self.outbox.is_empty();
+        if let Some(guard) = self.guard()
+            && guard.ping == Ping::Queued
+            && is_empty
+        {
+            guard.ping = Ping::Sent { at: now, unsent: None };
+        }
+    }
+
+    /// Nothing more is read as frames: what is in the outbox goes out, then the socket closes.
+    pub fn begin_closing(&mut self, now: Mono) {
+        self.permits = Permits::default();
+        self.phase =
+            Phase::Closing(Closing { until: now.after(LINGER_MS), read_bytes: 0, is_shut: false });
+    }
+
+    /// Bytes that arrive behind the end; `true` when there were too many.
+    pub fn lingered(&mut self, bytes: usize) -> bool {
+        let Phase::Closing(closing) = &mut self.phase else { return false };
+        closing.read_bytes += bytes;
+        closing.read_bytes > LINGER_BYTES_MAX
+    }
+
+    pub fn session_limits(limits: &Limits) -> SessionLimits {
+        SessionLimits::of(limits)
+    }
+}

@@ -1,0 +1,218 @@
+//! Bytes of an open socket: frames, commands, and what the peer is told at once.
+
+use super::Core;
+use crate::model::{CloseReason, Command, ErrorCode, Now, Refusal, Reply, Version};
+use crate::node::connection::{Phase, Place, Verdict};
+use crate::node::mail::Mail;
+use crate::node::shard::RATE_LIMITED;
+use crate::wire::frame::OpCode;
+use crate::wire::session::Found;
+use crate::wire::{close, frame, json};
+
+/// What handling one frame means for the socket.
+enum After {
+    GoOn,
+    Close(CloseReason),
+    /// The peer closed: its frame was answered already.
+    Closed,
+}
+
+const UNEXPECTED_BINARY: Refusal =
+    Refusal::new(ErrorCode::UnexpectedBinary, "binary messages are not part of this protocol");
+
+impl<S> Core<S> {
+    /// The socket received `bytes`; all of them are used up.
+    pub fn received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        let connection = &mut self.connections[slot as usize];
+        connection.note_received(now.mono);
+        match connection.phase {
+            Phase::Head(_) => self.head_received(slot, bytes, now),
+            Phase::Open(_) => self.frames_received(slot, bytes, now),
+            Phase::Echo(_) => self.echo_received(slot, bytes, now),
+            Phase::Closing(_) => {
+                if connection.lingered(bytes.len()) {
+                    self.abort(slot, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn frames_received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        let mut at = 0;
+        loop {
+            let (consumed, after) = self.next_frame(slot, &mut bytes[at..], now);
+            at += consumed;
+            match after {
+                Some(After::GoOn) => {}
+                Some(After::Close(reason)) => return self.close(slot, reason, now),
+                Some(After::Closed) => return self.closed_by_peer(slot, now),
+                None => break,
+            }
+        }
+        let connection = &mut self.connections[slot as usize];
+        if let Phase::Open(open) = &mut connection.phase {
+            open.guard.note_message(&open.wire, now.mono);
+        }
+        let has_something = !connection.outbox.is_empty();
+        self.arm(slot);
+        if has_something {
+            self.attend(slot);
+        }
+    }
+
+    /// Decodes and handles one frame; `None` when there is no whole one.
+    fn next_frame(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Option<After>) {
+        let Core { connections, shard, decoder, links, reloadable, .. } = self;
+        let limits = &reloadable.limits;
+        let connection = &mut connections[slot as usize];
+        let (session, outbox) = (connection.session, &mut connection.outbox);
+        let Phase::Open(open) = &mut connection.phase else { return (0, None) };
+        let open = &mut **open;
+        let decoded = open.wire.decode(bytes);
+        let after = match decoded.found {
+            Found::NeedMore => return (decoded.consumed, None),
+            Found::Violation(reason) => After::Close(reason),
+            Found::Close(peer) => {
+                // At once, before anything that waits: a page that reconnects first would take the
+                // old socket's late end for the new one's.
+                outbox.drop_queued();
+                outbox.push_own(|out| close::close_echo(out, &peer));
+                After::Closed
+            }
+            Found::Pong(_) => After::GoOn,
+            Found::Ping(payload) => match open.guard.ping(limits, now.mono) {
+                Verdict::Fine => {
+                    outbox.push_own(|out| frame::pong(out, payload));
+                    After::GoOn
+                }
+                Verdict::RetryAfter(_) => After::GoOn,
+                Verdict::Close(reason) => After::Close(reason),
+            },
+            Found::Binary(_) => {
+                refuse(outbox, UNEXPECTED_BINARY, None);
+                after(open.guard.bad_frame(limits, now.mono))
+            }
+            Found::Text(text) => {
+                let rules = json::JsonRules::of(limits, open.version);
+                match decoder.decode(text, &rules) {
+                    Err(rejected) => {
+                        let is_bad = rejected.refusal.code.is_bad_frame();
+                        refuse(outbox, rejected.refusal, rejected.reference);
+                        let guard = &mut open.guard;
+                        after(if is_bad {
+                            guard.bad_frame(limits, now.mono)
+                        } else {
+                            guard.frame(now.mono)
+                        })
+                    }
+                    Ok(request) => {
+                        let verdict = match request.command {
+                            Command::Read { .. } | Command::Typing { .. } => {
+                                open.guard.receipt(now.mono);
+                                Verdict::Fine
+                            }
+                            _ => open.guard.frame(now.mono),
+                        };
+                        if let Verdict::RetryAfter(ms) = verdict {
+                            let refusal = Refusal { retry_after_ms: Some(ms), ..RATE_LIMITED };
+                            refuse(outbox, refusal, request.reference.map(|r| r.into_owned()));
+                            After::GoOn
+                        } else if let Verdict::Close(reason) = verdict {
+                            After::Close(reason)
+                        } else {
+                            match &mut open.place {
+                                Place::Here { room } => {
+                                    shard.command(*room, session, request, now);
+                                }
+                                Place::Far { owner, mark, .. } => {
+                                    if !absorbed(&request.command, mark, open.version) {
+                                        let request = Box::new(request.into_owned());
+                                        let mail = Mail::Command { session, request };
+                                        links.peer(*owner).send(mail);
+                                    }
+                                }
+                            }
+                            After::GoOn
+                        }
+                    }
+                }
+            }
+        };
+        (decoded.consumed, Some(after))
+    }
+
+    fn echo_received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        let mut at = 0;
+        loop {
+            let limits = &self.reloadable.limits;
+            let connection = &mut self.connections[slot as usize];
+            let Phase::Echo(echo) = &mut connection.phase else { return };
+            let outbox = &mut connection.outbox;
+            let decoded = echo.wire.decode(&mut bytes[at..]);
+            at += decoded.consumed;
+            let after = match decoded.found {
+                Found::NeedMore => break,
+                Found::Violation(reason) => After::Close(reason),
+                Found::Close(peer) => {
+                    outbox.push_own(|out| close::close_echo(out, &peer));
+                    After::Closed
+                }
+                Found::Pong(_) => After::GoOn,
+                Found::Ping(payload) => match echo.guard.ping(limits, now.mono) {
+                    Verdict::Close(reason) => After::Close(reason),
+                    Verdict::RetryAfter(_) => After::GoOn,
+                    Verdict::Fine => {
+                        outbox.push_own(|out| frame::pong(out, payload));
+                        After::GoOn
+                    }
+                },
+                Found::Text(text) => {
+                    outbox.push_own(|out| frame::push_frame(out, OpCode::Text, text));
+                    After::GoOn
+                }
+                Found::Binary(data) => {
+                    outbox.push_own(|out| frame::push_frame(out, OpCode::Binary, data));
+                    After::GoOn
+                }
+            };
+            match after {
+                After::GoOn => {}
+                After::Close(reason) => return self.close(slot, reason, now),
+                After::Closed => return self.closed_by_peer(slot, now),
+            }
+        }
+        let connection = &mut self.connections[slot as usize];
+        if let Phase::Echo(echo) = &mut connection.phase {
+            echo.guard.note_message(&echo.wire, now.mono);
+        }
+        self.arm(slot);
+        self.attend(slot);
+    }
+
+    fn closed_by_peer(&mut self, slot: u32, now: Now) {
+        self.leave(slot, now);
+        self.end(slot, now);
+    }
+}
+
+fn refuse(outbox: &mut crate::node::outbox::Outbox, refusal: Refusal, reference: Option<String>) {
+    outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
+}
+
+fn after(verdict: Verdict) -> After {
+    match verdict {
+        Verdict::Close(reason) => After::Close(reason),
+        _ => After::GoOn,
+    }
+}
+
+/// A receipt that the owner would ignore anyway: a page sends each of them again and again.
+fn absorbed(
+    command: &Command<'_>,
+    mark: &mut Option<crate::model::MessageId>,
+    version: Version,
+) -> bool {
+    let Command::Read { message } = command else { return false };
+    version == Version::V1 && mark.is_some_and(|mark| *message <= mark)
+}

@@ -1,0 +1,322 @@
+//! A turn: mail in, timers, what the shard says, batches into outboxes, mail out.
+//!
+//! Invariant: what a shard says reaches one socket in the order in which it was said, whether the
+//! socket is here or on another core (one ring, first in, first out).
+
+use std::sync::Arc;
+
+use super::handshake::OVERLOADED;
+use super::{Core, Far};
+use crate::model::{CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, Version};
+use crate::node::batch::{Batch, Level, SharedBatch};
+use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
+use crate::node::links::Links;
+use crate::node::mail::{Candidate, Mail, Told};
+use crate::node::shard::{News, Output};
+use crate::wire::session::Session;
+use crate::wire::{json, upgrade};
+
+impl<S> Core<S> {
+    /// Nothing waits to be taken in: the core may sleep.
+    pub fn may_sleep(&self) -> bool {
+        self.links.is_empty() && self.attended.is_empty()
+    }
+
+    pub fn turn(&mut self, now: Now) {
+        self.take_mail(now);
+        self.handle_socket_timeouts(now);
+        self.shard.handle_timeouts(now);
+        self.deliver(now);
+        self.go_on_draining(now);
+        self.shard.forget_idle();
+        self.send_mail();
+    }
+
+    fn take_mail(&mut self, now: Now) {
+        while let Some(news) = self.links.from_log.pop() {
+            self.shard.from_log(news, now);
+        }
+        while let Some(answer) = self.links.from_readers.pop() {
+            self.shard.loaded(answer.ticket, answer.answer, now);
+        }
+        while let Some((command, reply)) = self.links.admin.pop() {
+            self.shard.admin(command, reply, now);
+        }
+        for core in 0..self.links.peers.len() {
+            while let Some(mail) = self.links.peers[core].as_mut().and_then(|p| p.from.pop()) {
+                self.take(core as u16, mail, now);
+            }
+        }
+    }
+
+    fn take(&mut self, from: u16, mail: Mail<S, Adoption>, now: Now) {
+        match mail {
+            Mail::Adopt { socket, adoption } => self.adopt(socket, adoption, now),
+            Mail::Join(candidate) => self.shard.admit(*candidate),
+            Mail::Leave { session } => self.shard.remote_leave(session, now),
+            Mail::Command { session, request } => {
+                self.shard.remote_command(session, *request, now);
+            }
+            Mail::Tell { session, told } => self.tell(session, told, from, now),
+            Mail::Batch { conversation, batch } => {
+                if let Some(far) = self.far.get(&conversation) {
+                    let locals = far.locals.clone();
+                    self.give(&SharedBatch::remote(batch), &locals, now);
+                }
+            }
+            Mail::FellBehind { conversation } => self.all_fell_behind(&conversation, now),
+            Mail::Wide { conversation } => {
+                self.wide.insert(conversation);
+            }
+            Mail::Narrow { conversation } => {
+                self.wide.remove(&conversation);
+            }
+            Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+        }
+    }
+
+    fn adopt(&mut self, socket: S, mut adoption: Box<Adoption>, now: Now) {
+        let permits = std::mem::take(&mut adoption.permits);
+        let peer = adoption.peer;
+        let slot = self.insert(Phase::Gone, peer, now);
+        self.adopted.push_back((slot, socket));
+        self.connections[slot as usize].permits = permits;
+        if self.is_draining() {
+            self.refuse(slot, OVERLOADED, now);
+        } else {
+            self.ask_for_admission(slot, adoption);
+        }
+    }
+
+    /// The token is good: may this user enter? The owner's shard knows, here or elsewhere.
+    pub(super) fn ask_for_admission(&mut self, slot: u32, adoption: Box<Adoption>) {
+        let connection = &mut self.connections[slot as usize];
+        let candidate = Candidate {
+            session: connection.session,
+            conversation: adoption.conversation.clone(),
+            identity: adoption.identity.clone(),
+            version: adoption.version,
+        };
+        connection.phase = Phase::Admitting(adoption);
+        let owner = self.owner_of(&candidate.conversation);
+        if owner == self.settings.index {
+            self.shard.admit(candidate);
+        } else {
+            self.links.peer(owner).send(Mail::Join(Box::new(candidate)));
+        }
+        self.attend(slot);
+    }
+
+    /// Everything the shard said, in order; then this turn's batches.
+    fn deliver(&mut self, now: Now) {
+        loop {
+            while let Some(output) = self.shard.outputs.pop_front() {
+                match output {
+                    Output::Told { session, told } if session.core == self.settings.index => {
+                        self.tell(session, told, session.core, now);
+                    }
+                    Output::Told { session, told } => {
+                        self.links.peer(session.core).send(Mail::Tell { session, told });
+                    }
+                    Output::Batch { conversation, batch, locals, remotes } => {
+                        self.spread(conversation, batch, &locals, &remotes, now);
+                    }
+                }
+            }
+            let Some(full) = self.shard.next_batch() else { break };
+            self.spread(full.conversation, full.batch, &full.locals, &full.remotes, now);
+        }
+        while let Some(news) = self.shard.news.pop_front() {
+            self.spread_news(news, now);
+        }
+    }
+
+    /// One reference for each member here, one message for each other core.
+    fn spread(
+        &mut self,
+        conversation: ConversationId,
+        batch: Batch,
+        locals: &[SessionId],
+        remotes: &[u16],
+        now: Now,
+    ) {
+        let shared = if remotes.is_empty() {
+            SharedBatch::local(batch)
+        } else {
+            let batch = Arc::new(batch);
+            for &core in remotes {
+                let (conversation, batch) = (conversation.clone(), batch.clone());
+                self.links.peer(core).send(Mail::Batch { conversation, batch });
+            }
+            SharedBatch::remote(batch)
+        };
+        self.give(&shared, locals, now);
+    }
+
+    fn give(&mut self, shared: &SharedBatch, locals: &[SessionId], now: Now) {
+        let bytes_max = self.reloadable.limits.outbox_bytes;
+        for &session in locals {
+            let Some(connection) = self.connections.get_mut(session.slot as usize) else {
+                continue;
+            };
+            let Phase::Open(open) = &connection.phase else { continue };
+            if connection.session != session {
+                continue;
+            }
+            let outbox = &mut connection.outbox;
+            if outbox.is_empty() {
+                connection.backlog_since = now.mono;
+            }
+            let is_behind = outbox.bytes() > bytes_max / 2;
+            let level = if is_behind { Level::Behind } else { Level::Level };
+            outbox.push_batch(shared, &open.user, open.version, level);
+            if outbox.bytes() > bytes_max {
+                self.close(session.slot, CloseReason::FellBehind, now);
+            } else {
+                self.attend(session.slot);
+            }
+        }
+    }
+
+    /// Something for one socket here. `from` is the core that owns its conversation.
+    fn tell(&mut self, session: SessionId, told: Told, from: u16, now: Now) {
+        let Some(slot) = self.slot_of(session) else {
+            if let Told::Admitted { room, .. } = told {
+                self.leave_unseen(session, room, from, now);
+            }
+            return;
+        };
+        match told {
+            Told::Admitted { room, seq } => self.admitted(slot, room, seq, from, now),
+            Told::Refused(reason) => self.reject(slot, reason, now),
+            Told::Unavailable => self.refuse(slot, OVERLOADED, now),
+            Told::Close(reason) => self.close(slot, reason, now),
+            Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
+            Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
+            Told::Frames(frames) => self.push_frames(slot, now, |out| out.extend(frames)),
+        }
+    }
+
+    fn push_frames(&mut self, slot: u32, now: Now, encode: impl FnOnce(&mut Vec<u8>)) {
+        let connection = &mut self.connections[slot as usize];
+        if matches!(connection.phase, Phase::Open(_)) {
+            if connection.outbox.is_empty() {
+                connection.backlog_since = now.mono;
+            }
+            connection.outbox.push_own(encode);
+            self.attend(slot);
+        }
+    }
+
+    /// The upgrade succeeds: 101, and from here on frames.
+    fn admitted(&mut self, slot: u32, room: usize, seq: Seq, from: u16, now: Now) {
+        let Some(adoption) = self.connections[slot as usize].take_adoption() else {
+            let session = self.connections[slot as usize].session;
+            return self.leave_unseen(session, room, from, now);
+        };
+        let connection = &mut self.connections[slot as usize];
+        let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
+        connection.outbox.push_own(|out| {
+            upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
+        });
+        let hello_to = conversation.clone();
+        let limits = &self.reloadable.limits;
+        let place = if from == self.settings.index {
+            Place::Here { room }
+        } else {
+            let far = self.far.entry(conversation.clone()).or_insert_with(Far::default);
+            far.locals.push(connection.session);
+            Place::Far { conversation, owner: from, mark: None }
+        };
+        connection.permits.handshake = None;
+        connection.phase = Phase::Open(Box::new(Open {
+            wire: Session::new(Connection::session_limits(limits)),
+            user: identity.user.clone(),
+            issued_at_ms: identity.issued_at_ms,
+            version,
+            place,
+            from: seq,
+            guard: Guard::new(limits, self.settings.buckets),
+            ends_at: now.mono.after(self.settings.max_session_ms),
+        }));
+        if version == Version::V2 {
+            // The guide has no such frame: v2 clients learn where they stand.
+            let epoch = self.settings.shard.epoch;
+            let user = identity.user.clone();
+            let limits = HelloLimits::of(limits);
+            let hello = Reply::Hello { conversation: hello_to, user, seq, epoch, limits };
+            connection.outbox.push_own(|out| json::reply(out, &hello));
+        }
+        self.arm(slot);
+        self.attend(slot);
+        if !rest.is_empty() {
+            self.frames_received(slot, &mut rest, now);
+        }
+    }
+
+    /// The shard let a socket in that had gone meanwhile.
+    fn leave_unseen(&mut self, session: SessionId, room: usize, from: u16, now: Now) {
+        if from == self.settings.index {
+            self.shard.leave(room, session, now);
+        } else {
+            self.links.peer(from).send(Mail::Leave { session });
+        }
+    }
+
+    /// The conversation does not take this user: told by a close frame that a browser can read.
+    fn reject(&mut self, slot: u32, reason: CloseReason, now: Now) {
+        let Some(adoption) = self.connections[slot as usize].take_adoption() else { return };
+        self.reject_upgrade(slot, adoption.upgrade, reason, now);
+    }
+
+    fn all_fell_behind(&mut self, conversation: &ConversationId, now: Now) {
+        let locals = self.far.get(conversation).map(|far| far.locals.clone()).unwrap_or_default();
+        for session in locals {
+            if let Some(slot) = self.slot_of(session) {
+                self.close(slot, CloseReason::FellBehind, now);
+            }
+        }
+    }
+
+    fn spread_news(&mut self, news: News, now: Now) {
+        for peer in self.links.peers.iter_mut().flatten() {
+            peer.send(match &news {
+                News::Wide(conversation) => Mail::Wide { conversation: conversation.clone() },
+                News::Narrow(conversation) => Mail::Narrow { conversation: conversation.clone() },
+                News::Revoked { user, issued_before } => {
+                    Mail::Revoked { user: user.clone(), issued_before: *issued_before }
+                }
+            });
+        }
+        if let News::Revoked { user, issued_before } = news {
+            self.revoke(&user, issued_before.0, now);
+        }
+    }
+
+    /// Closes the user's sockets whose token is older, or does not say how old it is.
+    fn revoke(&mut self, user: &crate::model::UserId, issued_before_ms: u64, now: Now) {
+        let revoked: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| match &connection.phase {
+                Phase::Open(open) => {
+                    open.user == *user
+                        && open.issued_at_ms.is_none_or(|issued| issued < issued_before_ms)
+                }
+                _ => false,
+            })
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        for slot in revoked {
+            self.close(slot, CloseReason::TokenRevoked, now);
+        }
+    }
+
+    fn send_mail(&mut self) {
+        Links::<S, Adoption>::send_all(&mut self.links.to_log, &mut self.shard.to_log);
+        Links::<S, Adoption>::send_all(&mut self.links.to_readers, &mut self.shard.to_readers);
+        for peer in self.links.peers.iter_mut().flatten() {
+            peer.flush();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The group commit that is being gathered: records of all shards in the order in which they came,
+//! and what must be told once it is durable.
+
+use std::ops::Range;
+
+use crate::limits::COMMIT_EVENTS_MAX;
+use crate::model::DirectoryChange;
+use crate::node::ports::Record;
+
+use super::frame::{CommitHead, FrameBuilder};
+use super::record::RecordError;
+
+/// What a commit owes to those who wait for it.
+#[derive(Debug, Default)]
+pub struct Owed {
+    /// (shard, its highest lsn in the commit).
+    pub durable: Vec<(usize, u64)>,
+    pub leases: Vec<(usize, Range<u64>)>,
+    pub directory: Vec<DirectoryChange>,
+}
+
+#[derive(Debug)]
+pub struct Batch {
+    frame: FrameBuilder,
+    bytes_max: usize,
+    through: Vec<Option<u64>>,
+    leases: Vec<(usize, Range<u64>)>,
+    directory: Vec<DirectoryChange>,
+}
+
+impl Batch {
+    /// `bytes_max`: from this size on the commit takes no further record.
+    pub fn new(shards: usize, bytes_max: usize) -> Batch {
+        Batch {
+            frame: FrameBuilder::default(),
+            bytes_max,
+            through: vec![None; shards],
+            leases: Vec::new(),
+            directory: Vec::new(),
+        }
+    }
+
+    pub fn has_room(&self) -> bool {
+        (self.frame.records() as usize) < COMMIT_EVENTS_MAX
+            && self.frame.len_bytes() < self.bytes_max
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frame.records() == 0 && self.leases.is_empty()
+    }
+
+    pub fn len_bytes(&self) -> usize {
+        self.frame.len_bytes()
+    }
+
+    pub fn push(&mut self, shard: usize, lsn: u64, record: &Record) -> Result<(), RecordError> {
+        self.frame.push(&record.into())?;
+        self.through[shard] = Some(lsn);
+        if let Record::Directory(change) = record {
+            self.directory.push(change.clone());
+        }
+        Ok(())
+    }
+
+    pub fn lease(&mut self, shard: usize, block: Range<u64>) {
+        self.leases.push((shard, block));
+    }
+
+    /// Takes what was gathered as a finished frame and starts anew in `buffer`.
+    pub fn take(&mut self, head: &CommitHead, salt: u64, buffer: Vec<u8>) -> (Vec<u8>, Owed) {
+        let frame = std::mem::replace(&mut self.frame, FrameBuilder::reusing(buffer));
+        let durable = self
+            .through
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(shard, lsn)| lsn.take().map(|lsn| (shard, lsn)))
+            .collect();
+        let owed = Owed {
+            durable,
+            leases: std::mem::take(&mut self.leases),
+            directory: std::mem::take(&mut self.directory),
+        };
+        (frame.finish(head, salt), owed)
+    }
+}

@@ -1,0 +1,400 @@
+//! The journal's writing side, a machine: records in, effects out. It knows no file, thread or clock.
+//!
+//! ```text
+//!            append, lease                 Written              Synced
+//! gathering ──────────────► write frame ──────────► sync ──────────────► tell the shards
+//!                           (segment full: end it, go on in the spare)
+//! ```
+//! Invariants
+//! - One commit is under way at a time; a shard hears of a record only after its frame's sync returned
+//!   (fsync = commit) or its write returned (interval, never).
+//! - A write or sync that fails ends the process; it is never tried again.
+//! - Commits are numbered without holes and lie in segments of rising number.
+//! - What a shard numbered is never refused here. Lack of space or of sealed segments is said with
+//!   `Accepting(false)` while there still is room for what is on its way; a third segment and the
+//!   reserve of free space take the rest.
+
+use std::collections::VecDeque;
+
+use crate::model::{Mono, Now};
+use crate::node::ports::{FromLog, Record};
+
+use super::batch::{Batch, Owed};
+use super::effect::{Done, Effect, FileWork, SegmentName};
+use super::frame::{CommitHead, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::lease::Leases;
+use super::segments::Segments;
+use super::settings::{Fsync, JournalSettings};
+
+/// Where an earlier life of the log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalStart {
+    pub epoch: u32,
+    pub next_segment: u64,
+    pub next_commit: u64,
+    pub leased_to: u64,
+    /// Random: tells frames from anything a message may hold.
+    pub salt: u64,
+}
+
+/// What the disk is doing.
+#[derive(Debug)]
+enum Flight {
+    Write {
+        segment: u64,
+        frame_bytes: usize,
+        owed: Owed,
+    },
+    /// Of a commit.
+    Sync {
+        segment: u64,
+        owed: Owed,
+    },
+    /// Of what was told already (`interval`), or before a segment ends (`interval`, `never`).
+    Catch {
+        end: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    Finished,
+    Dead,
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    settings: JournalSettings,
+    start: JournalStart,
+    segments: Segments,
+    leases: Leases,
+    batch: Batch,
+    next_commit: u64,
+    flight: Option<Flight>,
+    /// Since when something was written and not synced.
+    unsynced_since: Option<Mono>,
+    last_lsn: Vec<u64>,
+    stopped: Vec<bool>,
+    free_bytes: Option<u64>,
+    space_is_low: bool,
+    accepting: bool,
+    buffer: Vec<u8>,
+    now: Now,
+    life: Life,
+    effects: VecDeque<Effect>,
+}
+
+impl Journal {
+    /// A log for so many shards; each gets its first lease by itself.
+    pub fn new(settings: JournalSettings, start: JournalStart, shards: usize, now: Now) -> Journal {
+        let mut journal = Journal {
+            segments: Segments::new(settings.segment_bytes, start.next_segment),
+            leases: Leases::new(start.leased_to),
+            batch: Batch::new(shards, settings.commit_bytes_max()),
+            next_commit: start.next_commit,
+            flight: None,
+            unsynced_since: None,
+            last_lsn: vec![0; shards],
+            stopped: vec![false; shards],
+            free_bytes: None,
+            space_is_low: false,
+            accepting: true,
+            buffer: Vec::new(),
+            now,
+            life: Life::Running,
+            effects: VecDeque::new(),
+            settings,
+            start,
+        };
+        for shard in 0..shards {
+            journal.handle_lease(shard);
+        }
+        journal
+    }
+
+    /// The next commit takes another record. Without room, leave records where they are.
+    pub fn has_room(&self) -> bool {
+        self.life == Life::Running && self.batch.has_room()
+    }
+
+    /// All shards stopped, everything is on disk and said so.
+    pub fn is_finished(&self) -> bool {
+        self.life == Life::Finished
+    }
+
+    /// Takes a record into the next commit. Only after [`Journal::has_room`] said yes.
+    pub fn handle_append(&mut self, shard: usize, lsn: u64, record: &Record) {
+        if lsn != self.last_lsn[shard] + 1 {
+            let last = self.last_lsn[shard];
+            return self.die(format!("shard {shard} numbered a record {lsn} after {last}"));
+        }
+        self.last_lsn[shard] = lsn;
+        if let Err(error) = self.batch.push(shard, lsn, record) {
+            return self.die(format!("a record could not be encoded: {error}"));
+        }
+        let room = self.settings.segment_bytes - SEGMENT_HEADER_BYTES as u64;
+        if self.batch.len_bytes() as u64 > room {
+            self.die("a commit is larger than a segment of the journal".to_owned());
+        }
+    }
+
+    pub fn handle_lease(&mut self, shard: usize) {
+        match self.leases.take() {
+            Some(block) => self.batch.lease(shard, block),
+            None => self.die("all message ids below 2^53 are used".to_owned()),
+        }
+    }
+
+    pub fn handle_stop(&mut self, shard: usize) {
+        self.stopped[shard] = true;
+    }
+
+    /// Pages of all segments up to this one are on disk.
+    pub fn handle_sealed(&mut self, through: u64) {
+        self.segments.sealed(through);
+        self.publish_all(FromLog::Sealed { segment: through });
+    }
+
+    /// How much space the file system has left.
+    pub fn handle_space(&mut self, free_bytes: u64) {
+        self.free_bytes = Some(free_bytes);
+        let reserve = self.settings.disk_reserve_bytes;
+        // Some distance between the two, so that the answer does not flap.
+        let enough = if self.space_is_low { reserve + reserve / 8 } else { reserve };
+        self.space_is_low = free_bytes < enough;
+    }
+
+    /// Looks at what there is to do: call it after input and when [`Journal::next_timeout`] passed.
+    pub fn handle_turn(&mut self, now: Now) {
+        self.now = now;
+        self.advance();
+    }
+
+    pub fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Created { file } => self.segments.spare_created(file.0),
+            Done::NoRoom { file } => {
+                self.segments.spare_failed(file.0);
+                self.free_bytes = Some(0);
+                self.space_is_low = true;
+                if self.is_stopping() && !self.batch.is_empty() {
+                    self.die("no space left for the last records".to_owned());
+                }
+            }
+            Done::Written { buffer } => self.written(buffer),
+            Done::Synced => self.synced(),
+            Done::Failed { what } => self.die(what),
+        }
+        self.advance();
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Journal::handle_turn`] is due although nothing else happened.
+    pub fn next_timeout(&self) -> Option<Mono> {
+        // Without a spare an aged segment goes on; the spare's arrival brings a turn of its own.
+        let aged = (self.segments.begun_at())
+            .filter(|_| self.segments.has_spare())
+            .map(|begun| begun.after(self.settings.segment_age_ms));
+        let sync = match self.settings.fsync {
+            Fsync::Interval { ms } => self.unsynced_since.map(|since| since.after(ms)),
+            Fsync::Commit | Fsync::Never => None,
+        };
+        aged.into_iter().chain(sync).min()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopped.iter().all(|&stopped| stopped)
+    }
+
+    fn advance(&mut self) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.segments.open_spare();
+        if self.flight.is_none() {
+            self.next_work();
+        }
+        self.prepare_spare();
+        self.say_whether_accepting();
+    }
+
+    fn next_work(&mut self) {
+        let frame_bytes = self.batch.len_bytes();
+        let has_batch = !self.batch.is_empty();
+        let place = self.segments.place(frame_bytes);
+        match place {
+            Some(current) if has_batch => self.write_commit(current.segment, current.end),
+            None if has_batch => self.end_segment(),
+            _ if self.is_stopping() => self.finish(),
+            _ if self.rotation_is_due() => self.end_segment(),
+            _ if self.sync_is_due() => self.catch_up(false),
+            _ => {}
+        }
+    }
+
+    fn rotation_is_due(&self) -> bool {
+        self.segments.has_spare()
+            && self.segments.is_aged(self.now.mono, self.settings.segment_age_ms)
+    }
+
+    fn sync_is_due(&self) -> bool {
+        match (self.settings.fsync, self.unsynced_since) {
+            (Fsync::Interval { ms }, Some(since)) => self.now.mono.since(since) >= ms,
+            _ => false,
+        }
+    }
+
+    fn write_commit(&mut self, segment: u64, offset: u64) {
+        let head = CommitHead {
+            segment,
+            commit: self.next_commit,
+            leased_to: self.leases.leased_to(),
+            at: self.now.wall,
+        };
+        self.next_commit += 1;
+        let buffer = std::mem::take(&mut self.buffer);
+        let (bytes, owed) = self.batch.take(&head, self.start.salt, buffer);
+        let frame_bytes = bytes.len();
+        self.flight = Some(Flight::Write { segment, frame_bytes, owed });
+        let file = SegmentName(segment);
+        self.effects.push_back(Effect::File(FileWork::Write { file, offset, bytes }));
+    }
+
+    fn written(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+        let Some(Flight::Write { segment, frame_bytes, owed }) = self.flight.take() else {
+            return self.die("an answer to a write that was not asked for".to_owned());
+        };
+        self.segments.took(frame_bytes, self.now.mono);
+        match self.settings.fsync {
+            Fsync::Commit => {
+                self.flight = Some(Flight::Sync { segment, owed });
+                self.push_sync(segment);
+            }
+            Fsync::Interval { .. } | Fsync::Never => {
+                self.unsynced_since.get_or_insert(self.now.mono);
+                self.pay(segment, owed);
+            }
+        }
+    }
+
+    fn synced(&mut self) {
+        match self.flight.take() {
+            Some(Flight::Sync { segment, owed }) => self.pay(segment, owed),
+            Some(Flight::Catch { end }) => {
+                self.unsynced_since = None;
+                if end {
+                    self.end_segment();
+                }
+            }
+            _ => self.die("an answer to a sync that was not asked for".to_owned()),
+        }
+    }
+
+    fn pay(&mut self, segment: u64, owed: Owed) {
+        if !owed.directory.is_empty() {
+            self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
+        }
+        for (shard, through) in owed.durable {
+            self.publish(shard, FromLog::Durable { through, segment });
+        }
+        for (shard, ids) in owed.leases {
+            self.publish(shard, FromLog::Lease { ids });
+        }
+    }
+
+    /// Syncs what the segment still has in caches, then ends it. The next segment is not written
+    /// before, so only the last one can have a torn tail.
+    fn end_segment(&mut self) {
+        if self.unsynced_since.is_some() {
+            return self.catch_up(true);
+        }
+        let Some(segment) = self.segments.end_current() else { return };
+        self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
+        if self.segments.open_spare() {
+            self.next_work();
+        }
+    }
+
+    fn catch_up(&mut self, end: bool) {
+        let Some(current) = self.segments.current() else { return };
+        let segment = current.segment;
+        self.flight = Some(Flight::Catch { end });
+        self.push_sync(segment);
+    }
+
+    fn push_sync(&mut self, segment: u64) {
+        self.effects.push_back(Effect::File(FileWork::Sync { file: SegmentName(segment) }));
+    }
+
+    fn finish(&mut self) {
+        if self.unsynced_since.is_some() {
+            return self.catch_up(false);
+        }
+        if let Some(segment) = self.segments.end_current() {
+            self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
+        }
+        self.publish_all(FromLog::Stopped);
+        self.life = Life::Finished;
+    }
+
+    fn prepare_spare(&mut self) {
+        if self.life != Life::Running || !self.segments.needs_spare() {
+            return;
+        }
+        let bytes = self.settings.segment_bytes;
+        let reserve = self.settings.disk_reserve_bytes;
+        let is_blocked =
+            !self.batch.is_empty() && self.segments.place(self.batch.len_bytes()).is_none();
+        let least = if is_blocked { bytes } else { reserve + bytes };
+        let has_space = self.free_bytes.is_none_or(|free| free >= least);
+        if !has_space || (self.is_stopping() && !is_blocked) {
+            return;
+        }
+        let segment = self.segments.begin_spare();
+        let header = SegmentHeader { segment, epoch: self.start.epoch, salt: self.start.salt };
+        self.effects.push_back(Effect::File(FileWork::Create {
+            file: SegmentName(segment),
+            bytes,
+            header: header.to_bytes().to_vec(),
+        }));
+    }
+
+    fn say_whether_accepting(&mut self) {
+        let has_headroom = self.segments.room() > self.settings.segment_bytes / 4;
+        let pages_keep_up = match self.segments.waiting() {
+            0 => true,
+            1 => has_headroom,
+            _ => false,
+        };
+        let goes_on = has_headroom || self.segments.has_spare() || self.segments.is_preparing();
+        let accepting = !self.space_is_low && pages_keep_up && goes_on;
+        if accepting != self.accepting && self.life == Life::Running {
+            self.accepting = accepting;
+            self.publish_all(FromLog::Accepting(accepting));
+        }
+    }
+
+    fn publish(&mut self, shard: usize, message: FromLog) {
+        self.effects.push_back(Effect::Publish { shard, message });
+    }
+
+    fn publish_all(&mut self, message: FromLog) {
+        for shard in 0..self.stopped.len() {
+            self.publish(shard, message.clone());
+        }
+    }
+
+    /// Nothing more is said to anyone: whoever was not told is not told.
+    fn die(&mut self, what: String) {
+        if self.life != Life::Dead {
+            self.life = Life::Dead;
+            self.effects.clear();
+            self.effects.push_back(Effect::Fatal(what));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A shard's block of message ids. The next block is asked for when half of this one is used, so that
+//! sending never waits; without ids sending is refused.
+
+use std::ops::Range;
+
+use crate::limits::LEASE_IDS;
+use crate::model::MessageId;
+
+#[derive(Debug, Default)]
+pub struct Lease {
+    current: Range<u64>,
+    /// Granted, and used when the current block is.
+    next: Option<Range<u64>>,
+    asked: bool,
+}
+
+impl Lease {
+    pub fn granted(&mut self, ids: Range<u64>) {
+        self.asked = false;
+        if self.current.is_empty() {
+            self.current = ids;
+        } else {
+            self.next = Some(ids);
+        }
+    }
+
+    /// An id above `after`: a conversation that came from another shard may be ahead of this block.
+    pub fn next(&mut self, after: u64) -> Option<MessageId> {
+        for _ in 0..2 {
+            let first = self.current.start.max(after + 1);
+            if first < self.current.end {
+                self.current.start = first + 1;
+                return Some(MessageId(first));
+            }
+            self.current = self.next.take()?;
+        }
+        None
+    }
+
+    /// `true` once when it is time to ask for another block.
+    pub fn wants_more(&mut self) -> bool {
+        let left = self.current.end.saturating_sub(self.current.start);
+        let wants = !self.asked && self.next.is_none() && left < LEASE_IDS / 2;
+        self.asked |= wants;
+        wants
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_rise_over_blocks_and_above_what_a_conversation_had() {
+        let mut lease = Lease::default();
+        assert_eq!(lease.next(0), None);
+        assert!(lease.wants_more() && !lease.wants_more());
+        lease.granted(10..13);
+        assert_eq!(lease.next(0), Some(MessageId(10)));
+        assert_eq!(lease.next(11), Some(MessageId(12)));
+        lease.granted(20..22);
+        assert_eq!(lease.next(12), Some(MessageId(20)));
+        assert_eq!(lease.next(30), None);
+    }
+}

@@ -1,0 +1,476 @@
+//! A shard: the conversations that one core owns. It numbers, logs and (once the log says *durable*)
+//! shows.
+//!
+//! ```text
+//! command → chat decides → record → log ──durable──► reveal → batch of the room → outboxes
+//!                └ old state? → reader thread → loaded ┘
+//! ```
+//! Decided and durable: the machines in `chat` hold the decided state. Whatever shows it waits in
+//! `reveals`, in the order of the shard's records, until the log's watermark has passed it.
+//!
+//! It knows sockets only as [`SessionId`]s; it never sees bytes, time or files.
+
+mod admit;
+mod directory;
+mod lease;
+mod reveal;
+mod room;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use self::admit::Waiting;
+use self::lease::Lease;
+use self::reveal::Reveal;
+use self::room::Room;
+use super::admin::{AdminAnswer, AdminCommand};
+use super::batch::{Audience, Batch, Keep};
+use super::mail::Told;
+use super::ports::{LoadQuery, LoadRequest, LoadResult, Record, ToLog};
+use super::timers::Timers;
+use crate::chat::rate::Bucket;
+use crate::chat::{self, Conversation, Effect};
+use crate::limits::{Limits, Rate};
+use crate::model::{
+    Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
+    Request, SessionId, UserId,
+};
+use crate::wire::json;
+
+/// Where a session's answer to an admin command goes.
+pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
+
+/// Marks are stored within a second: they are handed to the log this often.
+const MARKS_EVERY_MS: u64 = 500;
+/// Full buckets of users are forgotten this often.
+const BUCKETS_SWEPT_EVERY_MS: u64 = 60_000;
+/// A record of each kind that one call may produce at most, loads apart: room for them is kept.
+const RECORDS_PER_COMMAND: usize = 2;
+
+/// What of the settings a shard needs.
+#[derive(Debug, Clone)]
+pub struct ShardSettings {
+    pub access: Access,
+    pub limits: Limits,
+    pub rate_limits: chat::RateLimits,
+    pub offline_grace_ms: u64,
+    pub history_on_connect: u32,
+    pub epoch: Epoch,
+    /// Sockets of one conversation on this core from which on later ones stay elsewhere.
+    pub wide_threshold: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Room(usize),
+    Marks,
+    Buckets,
+}
+
+/// A question to the reader threads, by its ticket.
+enum Load {
+    State { room: usize, key: LoadKey },
+    Admission(Box<Waiting>),
+    History(Box<Waiting>),
+    Directory { room: usize },
+}
+
+pub struct Shard {
+    core: u16,
+    settings: ShardSettings,
+    chat_settings: Arc<chat::Settings>,
+    rooms: Slab<Room>,
+    by_id: HashMap<ConversationId, usize>,
+    /// The room of each socket that lives on another core.
+    remotes: HashMap<SessionId, usize>,
+    lease: Lease,
+    /// The last record's number, and the last one that is on disk.
+    lsn: u64,
+    durable: u64,
+    sealed: u64,
+    is_accepting: bool,
+    reveals: VecDeque<(u64, Reveal)>,
+    loads: HashMap<u64, Load>,
+    ticket: u64,
+    timers: Timers<Timer>,
+    marks_alarm: super::timers::Alarm,
+    buckets_alarm: super::timers::Alarm,
+    user_buckets: HashMap<UserId, Bucket>,
+    admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    /// Rooms with marks that are not in the log yet.
+    marked: Vec<usize>,
+    is_stopped: bool,
+    dirty: Vec<usize>,
+    idle: Vec<usize>,
+    effects: Vec<Effect>,
+    /// For the log, in order; the core moves them into its ring.
+    pub(super) to_log: VecDeque<ToLog>,
+    pub(super) to_readers: VecDeque<LoadRequest>,
+    /// For single sockets, and batches cut short, in order.
+    pub(super) outputs: VecDeque<Output>,
+    /// News for all cores.
+    pub(super) news: VecDeque<News>,
+}
+
+/// What the core passes on at the end of the turn, in order.
+pub(super) enum Output {
+    Told {
+        session: SessionId,
+        told: Told,
+    },
+    /// What was said to those who were in before somebody entered.
+    Batch {
+        conversation: ConversationId,
+        batch: Batch,
+        locals: Vec<SessionId>,
+        remotes: SmallVec<[u16; 2]>,
+    },
+}
+
+/// A room's batch of this turn, and whom it is for.
+pub(super) struct FullBatch {
+    pub conversation: ConversationId,
+    pub batch: Batch,
+    pub locals: Vec<SessionId>,
+    pub remotes: SmallVec<[u16; 2]>,
+}
+
+/// What every core must hear.
+pub(super) enum News {
+    Wide(ConversationId),
+    Narrow(ConversationId),
+    Revoked { user: UserId, issued_before: crate::model::Wall },
+}
+
+impl Shard {
+    pub fn new(core: u16, settings: ShardSettings) -> Shard {
+        let chat_settings = Arc::new(chat::Settings {
+            limits: settings.limits.clone(),
+            offline_grace_ms: settings.offline_grace_ms,
+            rate_limits: settings.rate_limits,
+        });
+        Shard {
+            core,
+            settings,
+            chat_settings,
+            rooms: Slab::new(),
+            by_id: HashMap::new(),
+            remotes: HashMap::new(),
+            lease: Lease::default(),
+            lsn: 0,
+            durable: 0,
+            sealed: 0,
+            is_accepting: true,
+            reveals: VecDeque::new(),
+            loads: HashMap::new(),
+            ticket: 0,
+            timers: Timers::default(),
+            marks_alarm: super::timers::Alarm::default(),
+            buckets_alarm: super::timers::Alarm::default(),
+            user_buckets: HashMap::new(),
+            dirty: Vec::new(),
+            idle: Vec::new(),
+            effects: Vec::new(),
+            to_log: VecDeque::new(),
+            to_readers: VecDeque::new(),
+            outputs: VecDeque::new(),
+            admin_queue: VecDeque::new(),
+            marked: Vec::new(),
+            is_stopped: false,
+            news: VecDeque::new(),
+        }
+    }
+
+    pub fn is_accepting(&self) -> bool {
+        self.is_accepting
+    }
+
+    /// Nothing decided waits for the disk, and no answer is owed.
+    pub fn is_settled(&self) -> bool {
+        self.reveals.is_empty() && self.to_log.is_empty()
+    }
+
+    /// A command of a socket on this core, in the room it was admitted to.
+    pub fn command(&mut self, room: usize, session: SessionId, request: Request<'_>, now: Now) {
+        if let Err(refusal) = self.may_decide(room, session, &request.command, now) {
+            let reference = request.reference.map(|r| r.into_owned());
+            let reply = Reply::Error { refusal, reference };
+            self.tell(session, Told::Reply(reply));
+            return;
+        }
+        self.with_chat(room, now, |chat, ids, out| chat.handle(session, request, ids, now, out));
+    }
+
+    /// The same for a socket on another core.
+    pub fn remote_command(&mut self, session: SessionId, request: Request<'static>, now: Now) {
+        if let Some(&room) = self.remotes.get(&session) {
+            self.command(room, session, request, now);
+        }
+    }
+
+    /// What must hold before anything is numbered: the log has room, the user keeps to the rate.
+    fn may_decide(
+        &mut self,
+        room: usize,
+        session: SessionId,
+        command: &Command<'_>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        if matches!(command, Command::Typing { .. } | Command::Read { .. }) {
+            return Ok(());
+        }
+        if !self.is_accepting || self.to_log.len() > RECORDS_PER_COMMAND * 1024 {
+            return Err(STORAGE_UNAVAILABLE);
+        }
+        if self.settings.rate_limits == chat::RateLimits::Off {
+            return Ok(());
+        }
+        let rate: Rate = self.settings.limits.events_per_user_and_shard;
+        let Some(user) = self.rooms[room].chat.as_ref().and_then(|chat| chat.user_of(session))
+        else {
+            return Ok(());
+        };
+        let bucket = match self.user_buckets.get_mut(user) {
+            Some(bucket) => bucket,
+            None => {
+                let due = now.mono.after(BUCKETS_SWEPT_EVERY_MS);
+                self.timers.set(Timer::Buckets, &mut self.buckets_alarm, due);
+                self.user_buckets.entry(user.clone()).or_insert_with(|| Bucket::new(rate))
+            }
+        };
+        bucket.take(now.mono).map_err(|retry_after_ms| Refusal {
+            retry_after_ms: Some(retry_after_ms),
+            ..RATE_LIMITED
+        })
+    }
+
+    /// Runs the room's machine and carries out what it wants.
+    fn with_chat(
+        &mut self,
+        room: usize,
+        now: Now,
+        run: impl FnOnce(&mut Conversation, &mut Ids<'_>, &mut Vec<Effect>),
+    ) {
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(chat) = self.rooms[room].chat.as_mut() {
+            run(chat, &mut Ids(&mut self.lease), &mut effects);
+        }
+        for effect in effects.drain(..) {
+            self.carry_out(room, effect, now);
+        }
+        self.effects = effects;
+        self.arm(room);
+        if self.lease.wants_more() {
+            self.to_log.push_back(ToLog::Lease);
+        }
+    }
+
+    fn carry_out(&mut self, room: usize, effect: Effect, now: Now) {
+        match effect {
+            Effect::Append { event, origin } => {
+                let conversation = self.rooms[room].id.clone();
+                let record = Record::Event { conversation, event: event.clone() };
+                self.log(Some(room), record, Reveal::Event { room, event, origin });
+            }
+            Effect::Mark(mark) => {
+                let held = &mut self.rooms[room];
+                if held.marks.is_empty() {
+                    self.marked.push(room);
+                }
+                held.marks.insert(mark.user.clone(), mark);
+                let due = now.mono.after(MARKS_EVERY_MS);
+                self.timers.set(Timer::Marks, &mut self.marks_alarm, due);
+            }
+            Effect::Signal { audience, signal } => self.signal(room, audience, &signal),
+            Effect::Reply { session, reply } => self.tell(session, Told::Reply(reply)),
+            Effect::ReplyWhenDurable { session, reply } => {
+                self.reveal_later(Reveal::Told { session, told: Told::Reply(reply) }, now);
+            }
+            Effect::Close { session, reason } => self.tell(session, Told::Close(reason)),
+            Effect::Load(key) => {
+                let query = LoadQuery::State(key.clone());
+                self.load(room, query, Load::State { room, key });
+            }
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, told: Told) {
+        self.outputs.push_back(Output::Told { session, told });
+    }
+
+    fn signal(&mut self, room: usize, audience: chat::Audience, signal: &crate::model::Signal) {
+        use crate::model::Signal;
+        let keep = match signal {
+            Signal::Read { .. } => Keep::Always,
+            _ => Keep::IfLevel,
+        };
+        let audience = match audience {
+            chat::Audience::One(session) => {
+                self.tell(session, Told::Signal(signal.clone()));
+                return;
+            }
+            chat::Audience::All => Audience::All,
+            chat::Audience::AllBut(user) => Audience::AllBut(user),
+            chat::Audience::AllV2 => Audience::V2,
+        };
+        self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
+        self.touch(room);
+    }
+
+    /// The room has something for its sockets at the end of this turn.
+    fn touch(&mut self, room: usize) {
+        if !self.rooms[room].is_dirty {
+            self.rooms[room].is_dirty = true;
+            self.dirty.push(room);
+        }
+    }
+
+    fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
+        self.ticket += 1;
+        let conversation = self.rooms[room].id.clone();
+        self.rooms[room].under_way += 1;
+        self.loads.insert(self.ticket, load);
+        self.to_readers.push_back(LoadRequest { ticket: self.ticket, conversation, query });
+    }
+
+    /// A reader thread answered.
+    pub fn loaded(&mut self, ticket: u64, answer: LoadResult, now: Now) {
+        let Some(load) = self.loads.remove(&ticket) else { return };
+        match load {
+            Load::State { room, key } => {
+                self.rooms[room].under_way -= 1;
+                let state = match answer {
+                    LoadResult::State(state) => state,
+                    _ => Loaded::Failed,
+                };
+                self.with_chat(room, now, |chat, ids, out| chat.loaded(key, state, ids, now, out));
+                self.may_be_idle(room);
+            }
+            Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
+            Load::History(waiting) => self.history_known(*waiting, answer, now),
+            Load::Directory { room } => self.directory_known(room, answer, now),
+        }
+    }
+
+    /// Sets the room's timer by what its machine waits for.
+    fn arm(&mut self, room: usize) {
+        let held = &mut self.rooms[room];
+        if let Some(deadline) = held.chat.as_ref().and_then(Conversation::next_timeout) {
+            self.timers.set(Timer::Room(room), &mut held.alarm, deadline);
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    pub fn handle_timeouts(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Room(room) => {
+                    // The entry may be that of a room which has left, or of its slot's next tenant.
+                    let Some(held) = self.rooms.get_mut(room) else { continue };
+                    held.alarm.fired();
+                    self.with_chat(room, now, |chat, _, out| chat.handle_timeout(now, out));
+                    self.may_be_idle(room);
+                }
+                Timer::Marks => {
+                    self.marks_alarm.fired();
+                    self.log_marks(now);
+                }
+                Timer::Buckets => {
+                    self.buckets_alarm.fired();
+                    self.user_buckets.retain(|_, bucket| !bucket.is_full(now.mono));
+                    if !self.user_buckets.is_empty() {
+                        let due = now.mono.after(BUCKETS_SWEPT_EVERY_MS);
+                        self.timers.set(Timer::Buckets, &mut self.buckets_alarm, due);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A socket is gone, or its reading ended.
+    pub fn leave(&mut self, room: usize, session: SessionId, now: Now) {
+        if session.core == self.core {
+            let locals = &mut self.rooms[room].locals;
+            if let Some(at) = locals.iter().position(|&local| local == session) {
+                locals.swap_remove(at);
+            }
+        } else {
+            self.remotes.remove(&session);
+            self.rooms[room].remote_left(session.core);
+        }
+        self.with_chat(room, now, |chat, _, out| chat.leave(session, now, out));
+        self.narrow(room);
+        self.may_be_idle(room);
+    }
+
+    pub fn remote_leave(&mut self, session: SessionId, now: Now) {
+        if let Some(&room) = self.remotes.get(&session) {
+            self.leave(room, session, now);
+        } else {
+            self.forget_candidate(session);
+        }
+    }
+
+    /// The next conversation with something to say to its sockets.
+    pub(super) fn next_batch(&mut self) -> Option<FullBatch> {
+        while let Some(room) = self.dirty.pop() {
+            let held = &mut self.rooms[room];
+            held.is_dirty = false;
+            if !held.batch.is_empty() {
+                return Some(FullBatch {
+                    conversation: held.id.clone(),
+                    batch: std::mem::take(&mut held.batch),
+                    locals: held.locals.clone(),
+                    remotes: held.remotes.iter().map(|&(core, _)| core).collect(),
+                });
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    fn may_be_idle(&mut self, room: usize) {
+        self.idle.push(room);
+    }
+
+    /// Drops rooms that nothing holds in memory; called between turns.
+    pub fn forget_idle(&mut self) {
+        while let Some(room) = self.idle.pop() {
+            if self.rooms.get(room).is_some_and(Room::may_leave_memory) {
+                let room = self.rooms.remove(room);
+                self.by_id.remove(&room.id);
+            }
+        }
+    }
+
+    /// How many rooms are in memory.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+}
+
+/// The lease as a machine sees it.
+pub struct Ids<'a>(&'a mut Lease);
+
+impl chat::Ids for Ids<'_> {
+    fn next(&mut self, after: u64) -> Option<crate::model::MessageId> {
+        self.0.next(after)
+    }
+}
+
+pub(super) const STORAGE_UNAVAILABLE: Refusal = Refusal::new(
+    ErrorCode::StorageUnavailable,
+    "the server cannot store anything at the moment; try again later",
+);
+pub(super) const RATE_LIMITED: Refusal =
+    Refusal::new(ErrorCode::RateLimited, "too many messages at once; slow down");

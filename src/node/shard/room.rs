@@ -1,0 +1,83 @@
+//! One conversation as its owner shard holds it: the machine, its sockets, and this turn's batch.
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::chat::Conversation;
+use crate::model::{ConversationId, Mark, Seq, SessionId, UserId};
+use crate::node::batch::{Audience, Batch, Keep};
+use crate::node::timers::Alarm;
+
+pub struct Room {
+    pub id: ConversationId,
+    /// `None` until the store has said where the conversation stands.
+    pub chat: Option<Conversation>,
+    /// Place of the last event that was shown.
+    pub durable_seq: Seq,
+    /// The sockets on this core.
+    pub locals: Vec<SessionId>,
+    /// Sockets on other cores: (core, how many).
+    pub remotes: SmallVec<[(u16, u32); 2]>,
+    pub batch: Batch,
+    pub is_dirty: bool,
+    /// Marks that rose and are not in the log yet: the newest of each user.
+    pub marks: HashMap<UserId, Mark>,
+    /// Questions to the store, candidates and records under way: while there are any, the room stays.
+    pub under_way: u32,
+    /// Counts changes of members: an admission that was read before one is read again.
+    pub directory_stamp: u64,
+    pub is_wide: bool,
+    pub alarm: Alarm,
+}
+
+impl Room {
+    pub fn new(id: ConversationId) -> Room {
+        Room {
+            id,
+            chat: None,
+            durable_seq: Seq::default(),
+            locals: Vec::new(),
+            remotes: SmallVec::new(),
+            batch: Batch::default(),
+            is_dirty: false,
+            marks: HashMap::new(),
+            under_way: 0,
+            directory_stamp: 0,
+            is_wide: false,
+            alarm: Alarm::default(),
+        }
+    }
+
+    pub fn push(&mut self, audience: Audience, keep: Keep, encode: impl FnOnce(&mut Vec<u8>)) {
+        // Nobody to tell: presence and receipts of an empty room.
+        if !(self.locals.is_empty() && self.remotes.is_empty()) {
+            self.batch.push(audience, keep, encode);
+        }
+    }
+
+    pub fn remote_joined(&mut self, core: u16) {
+        match self.remotes.iter_mut().find(|(at, _)| *at == core) {
+            Some((_, count)) => *count += 1,
+            None => self.remotes.push((core, 1)),
+        }
+    }
+
+    pub fn remote_left(&mut self, core: u16) {
+        if let Some(at) = self.remotes.iter().position(|(at, _)| *at == core) {
+            self.remotes[at].1 -= 1;
+            if self.remotes[at].1 == 0 {
+                self.remotes.swap_remove(at);
+            }
+        }
+    }
+
+    /// Nothing holds the room in memory: the store knows all of it.
+    pub fn may_leave_memory(&self) -> bool {
+        self.locals.is_empty()
+            && self.remotes.is_empty()
+            && self.under_way == 0
+            && self.marks.is_empty()
+            && self.batch.is_empty()
+            && self.chat.as_ref().is_none_or(Conversation::is_idle)
+    }
+}

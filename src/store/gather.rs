@@ -1,0 +1,172 @@
+//! What a segment's commits add up to: per conversation its events, and facts about messages, marks
+//! and the directory as one change per key. Pure: reads no page yet.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
+    MessageId, Profile, ReactionAction, Role, Seq, UserId, Wall,
+};
+use crate::node::journal::record;
+use crate::node::journal::{Damage, Scan};
+use crate::node::ports::Record;
+
+use super::error::StoreError;
+use super::page::PageEntry;
+
+/// A conversation's share of a segment.
+#[derive(Debug, Default)]
+pub struct Share<'a> {
+    pub events: Vec<PageEntry<'a>>,
+    pub header: Header,
+    pub has_messages: bool,
+    pub first_sends: Vec<(UserId, String, FirstSend)>,
+    /// Parent → replies, oldest first.
+    pub replies: BTreeMap<MessageId, Vec<(MessageId, Seq)>>,
+    /// Message → edits, oldest first, as records.
+    pub edits: BTreeMap<MessageId, Vec<(Seq, &'a [u8])>>,
+    pub deletions: BTreeMap<MessageId, &'a [u8]>,
+    /// What holds at the end of the segment: the seq that added it, or nothing.
+    pub reactions: BTreeMap<(MessageId, String, UserId), Option<Seq>>,
+    pub marks: BTreeMap<UserId, (Mark, &'a [u8])>,
+}
+
+/// The directory's changes: the last word about each.
+#[derive(Debug, Default)]
+pub struct DirectoryShare<'a> {
+    pub created: BTreeMap<ConversationId, Wall>,
+    pub roles: BTreeMap<(ConversationId, UserId), Option<Role>>,
+    pub profiles: BTreeMap<UserId, (Profile, &'a [u8])>,
+    pub revoked: BTreeMap<UserId, Wall>,
+}
+
+#[derive(Debug, Default)]
+pub struct Gathered<'a> {
+    pub conversations: BTreeMap<ConversationId, Share<'a>>,
+    pub directory: DirectoryShare<'a>,
+}
+
+/// Where a record stands in the log.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    commit: u64,
+    place: u32,
+}
+
+pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
+    let mut gathered = Gathered::default();
+    for commit in &segment.commits {
+        let damage = Damage::Record { segment: commit.head.segment, commit: commit.head.commit };
+        let mut count = 0;
+        for bytes in commit.records() {
+            let record = record::decode(bytes).map_err(|_| damage)?;
+            gathered.add(At { commit: commit.head.commit, place: count }, record, bytes)?;
+            count += 1;
+        }
+        if count != commit.record_count() {
+            return Err(damage.into());
+        }
+    }
+    Ok(gathered)
+}
+
+impl<'a> Gathered<'a> {
+    fn add(&mut self, at: At, record: Record, bytes: &'a [u8]) -> Result<(), StoreError> {
+        match record {
+            Record::Event { conversation, event } => {
+                self.conversations.entry(conversation).or_default().event(at, &event, bytes)?;
+            }
+            Record::Mark { conversation, mark } => {
+                self.conversations.entry(conversation).or_default().mark(mark, bytes);
+            }
+            Record::Directory(change) => self.directory.change(change, bytes),
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Share<'a> {
+    fn event(&mut self, at: At, event: &Event, bytes: &'a [u8]) -> Result<(), StoreError> {
+        if let Some(last) = self.events.last()
+            && event.seq <= last.seq
+        {
+            return Err(StoreError::SeqRepeated { last: last.seq.0, found: event.seq.0 });
+        }
+        self.header.last_seq = event.seq;
+        self.header.last_at = event.at;
+        let mut message_id = 0;
+        match &event.body {
+            EventBody::Message(body) => {
+                message_id = body.id.0;
+                self.message(event, body);
+            }
+            EventBody::Edit { message, .. } => {
+                self.edits.entry(*message).or_default().push((event.seq, bytes));
+            }
+            EventBody::Delete { message, .. } => {
+                self.deletions.entry(*message).or_insert(bytes);
+            }
+            EventBody::Reaction { message, user, emoji, action } => {
+                let holds = (*action == ReactionAction::Added).then_some(event.seq);
+                self.reactions.insert((*message, emoji.clone(), user.clone()), holds);
+            }
+        }
+        self.events.push(PageEntry {
+            seq: event.seq,
+            commit: at.commit,
+            place: at.place,
+            message: message_id,
+            record: bytes,
+        });
+        Ok(())
+    }
+
+    fn message(&mut self, event: &Event, body: &MessageBody) {
+        self.has_messages = true;
+        self.header.last_message = body.id.0;
+        self.header.messages = body.ordinal + 1;
+        if let Some(parent) = body.parent {
+            self.replies.entry(parent).or_default().push((body.id, event.seq));
+        }
+        if let Some(client_msg_id) = &body.client_msg_id {
+            let first = FirstSend {
+                message: body.id,
+                seq: event.seq,
+                created_at: event.at,
+                content_hash: FirstSend::hash_content(&body.content),
+            };
+            self.first_sends.push((body.sender.id.clone(), client_msg_id.clone(), first));
+        }
+    }
+
+    fn mark(&mut self, mark: Mark, bytes: &'a [u8]) {
+        let is_higher =
+            self.marks.get(&mark.user).is_none_or(|(known, _)| known.message < mark.message);
+        if is_higher {
+            self.marks.insert(mark.user.clone(), (mark, bytes));
+        }
+    }
+}
+
+impl<'a> DirectoryShare<'a> {
+    fn change(&mut self, change: DirectoryChange, bytes: &'a [u8]) {
+        match change {
+            DirectoryChange::ConversationCreated { conversation, at } => {
+                self.created.entry(conversation).or_insert(at);
+            }
+            DirectoryChange::MemberSet { conversation, user, role } => {
+                self.roles.insert((conversation, user), Some(role));
+            }
+            DirectoryChange::MemberRemoved { conversation, user } => {
+                self.roles.insert((conversation, user), None);
+            }
+            DirectoryChange::ProfileSet { profile } => {
+                self.profiles.insert(profile.id.clone(), (profile, bytes));
+            }
+            DirectoryChange::Revoked { user, issued_before } => {
+                let known = self.revoked.entry(user).or_insert(issued_before);
+                *known = (*known).max(issued_before);
+            }
+        }
+    }
+}

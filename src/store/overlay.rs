@@ -1,0 +1,140 @@
+//! Directory changes that are durable but not yet in pages, for all who read.
+//!
+//! The log thread puts a change in before its shard hears that it is durable; the page thread takes it
+//! out after sled holds it. Readers look here first and in sled second, so no change is ever unseen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::model::{ConversationId, DirectoryChange, Profile, Role, UserId, Wall};
+
+/// A change, and the segment whose pages will hold it.
+#[derive(Debug, Clone)]
+struct Held<T> {
+    segment: u64,
+    value: T,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    created: BTreeMap<ConversationId, Held<Wall>>,
+    /// `None`: removed.
+    members: BTreeMap<(ConversationId, UserId), Held<Option<Role>>>,
+    memberships: BTreeMap<(UserId, ConversationId), Held<Option<Role>>>,
+    profiles: HashMap<UserId, Held<Profile>>,
+    revoked: HashMap<UserId, Held<Wall>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Overlay {
+    changes: Mutex<Changes>,
+}
+
+impl Overlay {
+    pub fn put(&self, segment: u64, changes: Vec<DirectoryChange>) {
+        let mut held = self.lock();
+        for change in changes {
+            held.put(segment, change);
+        }
+    }
+
+    /// Pages of all segments up to this one hold what they brought.
+    pub fn forget_through(&self, segment: u64) {
+        let mut held = self.lock();
+        held.created.retain(|_, change| change.segment > segment);
+        held.members.retain(|_, change| change.segment > segment);
+        held.memberships.retain(|_, change| change.segment > segment);
+        held.profiles.retain(|_, change| change.segment > segment);
+        held.revoked.retain(|_, change| change.segment > segment);
+    }
+
+    pub fn is_created(&self, conversation: &ConversationId) -> bool {
+        self.lock().created.contains_key(conversation)
+    }
+
+    pub fn created_after(
+        &self,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Vec<ConversationId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let held = self.lock();
+        held.created.range((from, Bound::Unbounded)).take(limit).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// `None`: nothing is known here; `Some(None)`: removed.
+    pub fn role(&self, conversation: &ConversationId, user: &UserId) -> Option<Option<Role>> {
+        let key = (conversation.clone(), user.clone());
+        self.lock().members.get(&key).map(|change| change.value)
+    }
+
+    /// Changes of a conversation's members, in order of their ids.
+    pub fn members(&self, conversation: &ConversationId) -> BTreeMap<UserId, Option<Role>> {
+        let Some(first) = UserId::from_number(0).ok() else { return BTreeMap::new() };
+        let held = self.lock();
+        let from = held.members.range((conversation.clone(), first)..);
+        let of_it = from.take_while(|((id, _), _)| id == conversation);
+        of_it.map(|((_, user), change)| (user.clone(), change.value)).collect()
+    }
+
+    /// Changes of where a user belongs, in order of the conversations' ids.
+    pub fn memberships(&self, user: &UserId) -> BTreeMap<ConversationId, Option<Role>> {
+        let Some(first) = ConversationId::from_number(0).ok() else { return BTreeMap::new() };
+        let held = self.lock();
+        let from = held.memberships.range((user.clone(), first)..);
+        let of_it = from.take_while(|((id, _), _)| id == user);
+        of_it.map(|((_, id), change)| (id.clone(), change.value)).collect()
+    }
+
+    pub fn profile(&self, user: &UserId) -> Option<Profile> {
+        self.lock().profiles.get(user).map(|change| change.value.clone())
+    }
+
+    pub fn revoked_before(&self, user: &UserId) -> Option<Wall> {
+        self.lock().revoked.get(user).map(|change| change.value)
+    }
+
+    /// A thread that panicked here left whole entries behind: every change is one insertion.
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Changes {
+    fn put(&mut self, segment: u64, change: DirectoryChange) {
+        match change {
+            DirectoryChange::ConversationCreated { conversation, at } => {
+                self.created.insert(conversation, Held { segment, value: at });
+            }
+            DirectoryChange::MemberSet { conversation, user, role } => {
+                self.put_role(segment, conversation, user, Some(role));
+            }
+            DirectoryChange::MemberRemoved { conversation, user } => {
+                self.put_role(segment, conversation, user, None);
+            }
+            DirectoryChange::ProfileSet { profile } => {
+                self.profiles.insert(profile.id.clone(), Held { segment, value: profile });
+            }
+            DirectoryChange::Revoked { user, issued_before } => {
+                let value = self
+                    .revoked
+                    .get(&user)
+                    .map_or(issued_before, |known| known.value.max(issued_before));
+                self.revoked.insert(user, Held { segment, value });
+            }
+        }
+    }
+
+    fn put_role(
+        &mut self,
+        segment: u64,
+        conversation: ConversationId,
+        user: UserId,
+        role: Option<Role>,
+    ) {
+        let held = Held { segment, value: role };
+        self.members.insert((conversation.clone(), user.clone()), held.clone());
+        self.memberships.insert((user, conversation), held);
+    }
+}

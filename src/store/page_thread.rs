@@ -1,0 +1,152 @@
+//! The page thread: sled's only writer. It builds pages of segments that ended, keeps sealed segments
+//! for some days, and forgets first sends after theirs.
+
+use std::fs::OpenOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::limits::CLIENT_MSG_ID_KEPT_MS;
+use crate::node::journal::{Damage, Tail, scan};
+
+use super::build;
+use super::error::StoreError;
+use super::files::{self, SegmentDirectory};
+use super::keys::Day;
+use super::log_thread::{Note, Notes};
+use super::read::{Shared, wall_now};
+
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+const SPACE_PAUSE: Duration = Duration::from_millis(500);
+const DAY_MS: u64 = 86_400_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageJob {
+    Seal {
+        segment: u64,
+        last_commit: u64,
+    },
+    /// No job follows.
+    Finish,
+}
+
+pub struct PageThread {
+    pub shared: Arc<Shared>,
+    pub segments: SegmentDirectory,
+    pub keep_days: u32,
+    pub jobs: Receiver<PageJob>,
+    pub notes: Notes,
+    /// Set when a stop waited long enough.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl PageThread {
+    /// Works until told to finish or to stop; everything that ended before is sealed in the first
+    /// case, and left to the next start in the second.
+    pub fn run(&self) -> Result<(), StoreError> {
+        self.housekeeping()?;
+        loop {
+            match self.jobs.recv_timeout(HOUSEKEEPING_EVERY) {
+                Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
+                Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
+            }
+        }
+    }
+
+    fn seal(&self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
+        wait_for_space(&self.segments, segment, &self.stop)?;
+        seal(&self.shared, &self.segments, Span { segment, last_commit }, &self.stop)?;
+        self.shared.overlay.forget_through(segment);
+        self.notes.send(Note::Sealed { segment });
+        self.housekeeping()
+    }
+
+    fn housekeeping(&self) -> Result<(), StoreError> {
+        let io = |what| move |source| StoreError::Io { what, source };
+        let today = Day::of(wall_now());
+        // One day more: a first send of the oldest day's last second has its full time.
+        let kept_days = (CLIENT_MSG_ID_KEPT_MS / DAY_MS) as u32 + 1;
+        build::purge_first_sends(&self.shared.pages, today.before(kept_days), &self.stop)?;
+        let keep_ms = u64::from(self.keep_days) * DAY_MS;
+        let mut removed = false;
+        // The last sealed one stays: it tells if sled ever opens as it was at an earlier time.
+        let last_sealed = self.shared.pages.sealed()?.segment;
+        let segments = self.segments.list().map_err(io("listing the journal"))?;
+        for segment in segments.into_iter().filter(|&segment| segment < last_sealed) {
+            let sealed_at = build::sealed_at(&self.shared.pages, segment)?;
+            if sealed_at.is_some_and(|at| wall_now().0.saturating_sub(at) > keep_ms) {
+                self.segments.remove(segment).map_err(io("removing a sealed segment"))?;
+                removed = true;
+            }
+        }
+        if removed {
+            self.segments.sync().map_err(io("syncing the journal's directory"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A segment that ended, and the commit that it must reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    pub segment: u64,
+    pub last_commit: u64,
+}
+
+/// Builds and seals one segment, then gives back the room behind its last commit.
+pub fn seal(
+    shared: &Shared,
+    segments: &SegmentDirectory,
+    Span { segment, last_commit }: Span,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let io = |what| move |source| StoreError::Io { what, source };
+    let bytes = segments.read(segment).map_err(io("reading a segment"))?;
+    let scanned = scan(&bytes, segment, Tail::Strict)?;
+    let first_expected = shared.pages.sealed()?.commit + 1;
+    let first = scanned.commits.first().map_or(last_commit + 1, |first| first.head.commit);
+    if first != first_expected {
+        return Err(Damage::Gap { segment, expected: first_expected, found: first }.into());
+    }
+    if scanned.commits.last().is_none_or(|last| last.head.commit != last_commit) {
+        let offset = scanned.end as u64;
+        return Err(Damage::Middle { segment, offset, expected: last_commit }.into());
+    }
+    build::build(&shared.pages, &scanned, stop)?;
+    let file = OpenOptions::new().write(true).open(segments.path_of(segment));
+    file.and_then(|file| file.set_len(scanned.end as u64)).map_err(io("trimming a segment"))
+}
+
+/// sled must never meet a full disk: afterwards it serves what it could not store.
+fn wait_for_space(
+    segments: &SegmentDirectory,
+    segment: u64,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let what = "asking for free space";
+    let segment_bytes = segments
+        .path_of(segment)
+        .metadata()
+        .map_err(|source| StoreError::Io { what: "reading a segment", source })?
+        .len();
+    loop {
+        let free =
+            files::free_bytes(segments.path()).map_err(|source| StoreError::Io { what, source })?;
+        if free >= needed_bytes(segment_bytes) {
+            return Ok(());
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(StoreError::Stopped);
+        }
+        std::thread::sleep(SPACE_PAUSE);
+    }
+}
+
+/// What building the pages of so many bytes may take on disk: the pages, what sled moves meanwhile,
+/// and two of its own segments.
+pub fn needed_bytes(segment_bytes: u64) -> u64 {
+    2 * segment_bytes + (16 << 20)
+}

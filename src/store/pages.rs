@@ -1,0 +1,169 @@
+//! sled, kept on a short lead: one tree, one writer, and a flush that really is on disk.
+//!
+//! sled's own flush does not survive a power loss (it is a `sync_file_range`), so a second descriptor
+//! on its file is fdatasynced behind it. sled panics on some damaged files: that is caught at open and
+//! at reads, and told as an error. Values above its blob threshold would become files that nothing
+//! syncs: values are at most a page, and `blobs/` is checked at open.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sled::{Batch, IVec};
+
+use crate::node::journal::SealedMark;
+
+use super::error::{OpenError, StoreError};
+use super::files;
+use super::keys::{Key, Kind};
+use super::values;
+
+const SEGMENT_BYTES: usize = 8 << 20;
+/// A handle of this process that was just dropped gives its lock back a moment later.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct Pages {
+    tree: sled::Db,
+    file: File,
+}
+
+/// A key with its value, as an iterator of sled gives them.
+pub type Pair = (IVec, IVec);
+
+impl Pages {
+    /// The file without which there are no pages.
+    pub fn file_of(directory: &Path) -> PathBuf {
+        directory.join("db")
+    }
+
+    pub fn open(directory: &Path, cache_bytes: u64) -> Result<Pages, OpenError> {
+        let fails = |reason: String| OpenError::Pages { path: directory.to_owned(), reason };
+        files::create_directory(directory).map_err(OpenError::io("creating", directory))?;
+        check_no_blobs(directory)?;
+        let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
+        check_no_blobs(directory)?;
+        let path = Pages::file_of(directory);
+        let file = File::open(&path).map_err(OpenError::io("opening", &path))?;
+        let pages = Pages { tree, file };
+        pages.sync().map_err(|error| fails(error.to_string()))?;
+        protect(directory).map_err(OpenError::io("protecting", directory))?;
+        Ok(pages)
+    }
+
+    pub fn get(&self, key: &Key) -> Result<Option<IVec>, StoreError> {
+        guarded(|| Ok(self.tree.get(key)?))
+    }
+
+    /// The last pair whose key begins with `prefix` and is not above `key`.
+    pub fn at_or_below(&self, prefix: &Key, key: &Key) -> Result<Option<Pair>, StoreError> {
+        guarded(|| {
+            let found = self.tree.range(prefix.as_ref()..=key.as_ref()).next_back().transpose()?;
+            Ok(found.filter(|(key, _)| key.starts_with(prefix.as_ref())))
+        })
+    }
+
+    /// Pairs whose keys begin with `prefix`, in order; both ends can be read.
+    pub fn scan(&self, prefix: &Key) -> impl DoubleEndedIterator<Item = Result<Pair, StoreError>> {
+        self.tree.scan_prefix(prefix).map(|pair| Ok(pair?))
+    }
+
+    /// Pairs from `from` on whose keys begin with `prefix`.
+    pub fn scan_from<'a>(
+        &self,
+        prefix: &'a Key,
+        from: &Key,
+    ) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'a> {
+        self.tree
+            .range(from.as_ref()..)
+            .take_while(move |pair| match pair {
+                Ok((key, _)) => key.starts_with(prefix.as_ref()),
+                Err(_) => true,
+            })
+            .map(|pair| Ok(pair?))
+    }
+
+    /// Every pair there is.
+    pub fn all(&self) -> impl Iterator<Item = Result<Pair, StoreError>> {
+        self.tree.iter().map(|pair| Ok(pair?))
+    }
+
+    /// Puts a small batch in; on disk only after [`Pages::sync`].
+    pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        Ok(self.tree.apply_batch(batch)?)
+    }
+
+    pub fn insert(&self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
+        self.tree.insert(key, value)?;
+        Ok(())
+    }
+
+    /// Everything that was put in is on disk when this returns.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.tree.flush()?;
+        self.file.sync_data().map_err(|source| StoreError::Io { what: "syncing pages", source })
+    }
+
+    pub fn sealed(&self) -> Result<SealedMark, StoreError> {
+        match self.get(&Key::new(Kind::Sealed))? {
+            Some(value) => Ok(values::read_sealed(&value)?),
+            None => Ok(SealedMark::default()),
+        }
+    }
+}
+
+/// Runs what reads sled; its panics on damaged bytes become errors.
+pub fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(StoreError::Panicked))
+}
+
+fn open_patiently(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+    let mut tries = 0;
+    loop {
+        match open_guarded(directory, cache_bytes) {
+            Err(reason) if reason.contains("lock") && tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn open_guarded(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+    let config = sled::Config::new()
+        .path(directory)
+        .cache_capacity(cache_bytes)
+        .segment_size(SEGMENT_BYTES)
+        .mode(sled::Mode::HighThroughput)
+        .flush_every_ms(None);
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(tree)) => Ok(tree),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("sled stopped at bytes that it could not have written".to_owned()),
+    }
+}
+
+fn check_no_blobs(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join("blobs");
+    match fs::read_dir(&path).map(|mut entries| entries.next().is_some()) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Blobs { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(OpenError::io("reading", &path)(error)),
+    }
+}
+
+/// sled makes its files with the process's mask; only we may read them.
+fn protect(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
+        fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+    }
+    files::sync_directory(directory)
+}

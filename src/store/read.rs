@@ -1,0 +1,443 @@
+//! Reads from pages: state of messages, marks, first sends, history, the directory. Blocking: for
+//! reader threads and the HTTP side, never for a reactor.
+//!
+//! Events, marks and first sends that are not in pages yet are in their shard's memory and are not
+//! seen here; the directory's changes are, through the overlay.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::limits::CLIENT_MSG_ID_KEPT_MS;
+use crate::model::{
+    Admission, ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, LoadKey,
+    Loaded, Mark, MessageId, MessageState, Profile, Role, Seq, UserId, Wall,
+};
+use crate::node::journal::archive::role_of;
+use crate::node::journal::record;
+use crate::node::ports::Record;
+
+use super::error::{StoreError, ValueError};
+use super::keys::{Day, Key, KeyReader, Kind};
+use super::life::Lock;
+use super::overlay::Overlay;
+use super::page::{self, PageEntry};
+use super::pages::{Pages, guarded};
+use super::values::{self, ValueReader};
+
+/// Most messages that [`LoadKey::Recent`] gives.
+pub const RECENT_MAX: u32 = 1_000;
+
+/// What all threads of an open store share. The lock goes last.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub pages: Pages,
+    pub overlay: Overlay,
+    pub _lock: Lock,
+}
+
+/// Reads the store; clone it freely.
+#[derive(Debug, Clone)]
+pub struct ReadHandle {
+    shared: Arc<Shared>,
+}
+
+impl ReadHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> ReadHandle {
+        ReadHandle { shared }
+    }
+
+    fn pages(&self) -> &Pages {
+        &self.shared.pages
+    }
+
+    /// What admitting this user to this conversation needs to know.
+    pub fn admission(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Admission, StoreError> {
+        guarded(|| {
+            Ok(Admission {
+                conversation_exists: self.exists(conversation)?,
+                role: self.role(conversation, user)?,
+                profile: self.profile(user)?,
+                revoked_before: self.revoked_before(user)?,
+                header: self.header(conversation)?,
+            })
+        })
+    }
+
+    /// Old state of a conversation.
+    pub fn state(
+        &self,
+        conversation: &ConversationId,
+        key: &LoadKey,
+    ) -> Result<Loaded, StoreError> {
+        guarded(|| {
+            Ok(match key {
+                LoadKey::Message(id) => {
+                    Loaded::Message(self.message(conversation, *id)?.map(Box::new))
+                }
+                LoadKey::Mark(user) => Loaded::Mark(self.mark(conversation, user)?),
+                LoadKey::FirstSend { user, client_msg_id } => {
+                    Loaded::FirstSend(self.first_send(conversation, user, client_msg_id)?)
+                }
+                LoadKey::Recent(n) => Loaded::Recent(self.recent(conversation, *n)?),
+            })
+        })
+    }
+
+    /// Where the conversation stands in pages; all zero when they do not know it.
+    pub fn header(&self, conversation: &ConversationId) -> Result<Header, StoreError> {
+        let key = Key::new(Kind::Header).conversation(conversation);
+        Ok(match self.pages().get(&key)? {
+            Some(value) => values::read_header(&value)?,
+            None => Header::default(),
+        })
+    }
+
+    /// Events behind `after`, oldest first, until they are about `bytes_max` of records.
+    pub fn events(
+        &self,
+        conversation: &ConversationId,
+        after: Seq,
+        bytes_max: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        guarded(|| {
+            let prefix = Key::new(Kind::Page).conversation(conversation);
+            let next = prefix.clone().seq(after.next());
+            let from = match self.pages().at_or_below(&prefix, &next)? {
+                Some((key, _)) => {
+                    prefix.clone().number(KeyReader::behind(&key, &prefix)?.number()?)
+                }
+                None => next,
+            };
+            let mut events = Vec::new();
+            let mut bytes = 0;
+            for pair in self.pages().scan_from(&prefix, &from) {
+                let (_, value) = pair?;
+                for entry in page::read(&value)?.iter().filter(|entry| entry.seq > after) {
+                    if bytes >= bytes_max {
+                        return Ok(events);
+                    }
+                    bytes += entry.record.len();
+                    events.push(event_of(entry.record)?);
+                }
+            }
+            Ok(events)
+        })
+    }
+
+    /// The user's name and address, where the directory has them.
+    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        if let Some(profile) = self.shared.overlay.profile(user) {
+            return Ok(Some(profile));
+        }
+        let Some(value) = self.pages().get(&Key::new(Kind::Profile).user(user))? else {
+            return Ok(None);
+        };
+        let reader = ValueReader::new(&value)?;
+        match record::decode(reader.rest()).map_err(ValueError::from)? {
+            Record::Directory(DirectoryChange::ProfileSet { profile }) => Ok(Some(profile)),
+            _ => Err(ValueError::Content.into()),
+        }
+    }
+
+    /// Conversations that were created or have events, in order of their ids, behind `after`.
+    pub fn conversations(
+        &self,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        guarded(|| {
+            let mut found: BTreeMap<ConversationId, ()> = BTreeMap::new();
+            found.extend(
+                self.shared.overlay.created_after(after, limit).into_iter().map(|id| (id, ())),
+            );
+            for kind in [Kind::Created, Kind::Header] {
+                let prefix = Key::new(kind);
+                let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
+                let behind = self
+                    .pages()
+                    .scan_from(&prefix, &from)
+                    .map(|pair| Ok(KeyReader::new(&pair?.0, kind)?.conversation()?))
+                    .filter(|id: &Result<_, StoreError>| id.as_ref().ok() != after)
+                    .take(limit);
+                for id in behind {
+                    found.insert(id?, ());
+                }
+            }
+            Ok(found.into_keys().take(limit).collect())
+        })
+    }
+
+    /// Members with their roles, in order of their ids, behind `after`.
+    pub fn members(
+        &self,
+        conversation: &ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Role)>, StoreError> {
+        let changed = self.shared.overlay.members(conversation);
+        let prefix = Key::new(Kind::Member).conversation(conversation);
+        let from = after.map_or(prefix.clone(), |user| prefix.clone().user(user));
+        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.user()))
+    }
+
+    /// Where a user belongs, in order of the conversations' ids, behind `after`.
+    pub fn conversations_of(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationId, Role)>, StoreError> {
+        let changed = self.shared.overlay.memberships(user);
+        let prefix = Key::new(Kind::Membership).user(user);
+        let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
+        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.conversation()))
+    }
+
+    /// Roles from pages with the overlay's changes laid over them.
+    fn merged<T: Ord + Clone>(
+        &self,
+        changed: BTreeMap<T, Option<Role>>,
+        after: Option<&T>,
+        limit: usize,
+        (prefix, from): (&Key, &Key),
+        id_of: fn(&mut KeyReader<'_>) -> Result<T, ValueError>,
+    ) -> Result<Vec<(T, Role)>, StoreError> {
+        let mut found = Vec::new();
+        let mut changed =
+            changed.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after)).peekable();
+        for pair in self.pages().scan_from(prefix, from) {
+            if found.len() >= limit {
+                break;
+            }
+            let (key, value) = pair?;
+            let id = id_of(&mut KeyReader::behind(&key, prefix)?)?;
+            if after == Some(&id) {
+                continue;
+            }
+            while let Some((new, role)) = changed.next_if(|(new, _)| *new < id) {
+                found.extend(role.map(|role| (new, role)));
+            }
+            match changed.next_if(|(new, _)| *new == id) {
+                Some((_, role)) => found.extend(role.map(|role| (id, role))),
+                None => found.push((id, read_role(&value)?)),
+            }
+        }
+        found.extend(changed.filter_map(|(id, role)| Some((id, role?))));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn exists(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+        let key = Key::new(Kind::Created).conversation(conversation);
+        Ok(self.shared.overlay.is_created(conversation) || self.pages().get(&key)?.is_some())
+    }
+
+    fn role(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<Role>, StoreError> {
+        if let Some(role) = self.shared.overlay.role(conversation, user) {
+            return Ok(role);
+        }
+        let key = Key::new(Kind::Member).conversation(conversation).user(user);
+        self.pages().get(&key)?.map(|value| read_role(&value)).transpose()
+    }
+
+    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, StoreError> {
+        let held = self.shared.overlay.revoked_before(user);
+        let paged = self.pages().get(&Key::new(Kind::Revoked).user(user))?;
+        let paged = paged.map(|value| values::read_wall(&value)).transpose()?;
+        Ok(held.max(paged))
+    }
+
+    fn mark(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<Mark>, StoreError> {
+        let key = Key::new(Kind::Mark).conversation(conversation).user(user);
+        let Some(value) = self.pages().get(&key)? else { return Ok(None) };
+        let mut reader = ValueReader::new(&value)?;
+        reader.u64()?;
+        match record::decode(reader.rest()).map_err(ValueError::from)? {
+            Record::Mark { mark, .. } => Ok(Some(mark)),
+            _ => Err(ValueError::Content.into()),
+        }
+    }
+
+    fn first_send(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+        client_msg_id: &str,
+    ) -> Result<Option<FirstSend>, StoreError> {
+        let now = wall_now();
+        let days = (CLIENT_MSG_ID_KEPT_MS / 86_400_000) as u32;
+        // The clock may have been set back since: look a day ahead, too.
+        let newest = Day(Day::of(now).0.saturating_add(1));
+        for back in 0..=days + 1 {
+            let key = Key::new(Kind::FirstSend)
+                .day(newest.before(back))
+                .conversation(conversation)
+                .user(user)
+                .text(client_msg_id);
+            if let Some(value) = self.pages().get(&key)? {
+                let first = values::read_first_send(&value)?;
+                let age_ms = now.0.saturating_sub(first.created_at.0);
+                return Ok((age_ms <= CLIENT_MSG_ID_KEPT_MS).then_some(first));
+            }
+        }
+        Ok(None)
+    }
+
+    fn message(
+        &self,
+        conversation: &ConversationId,
+        id: MessageId,
+    ) -> Result<Option<MessageState>, StoreError> {
+        let prefix = Key::new(Kind::MessagePage).conversation(conversation);
+        let Some((_, value)) = self.pages().at_or_below(&prefix, &prefix.clone().message(id))?
+        else {
+            return Ok(None);
+        };
+        let mut reader = ValueReader::new(&value)?;
+        let (first_seq, last_message) = (Seq(reader.u64()?), reader.u64()?);
+        if id.0 > last_message {
+            return Ok(None);
+        }
+        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+        let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
+        let entries = page::read(&page)?;
+        match entries.iter().find(|entry| entry.message == id.0) {
+            Some(entry) => self.folded(conversation, entry).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn recent(
+        &self,
+        conversation: &ConversationId,
+        n: u32,
+    ) -> Result<Vec<MessageState>, StoreError> {
+        let n = n.min(RECENT_MAX) as usize;
+        let mut newest_first = Vec::new();
+        for pair in self.pages().scan(&Key::new(Kind::MessagePage).conversation(conversation)).rev()
+        {
+            if newest_first.len() >= n {
+                break;
+            }
+            let first_seq = Seq(ValueReader::new(&pair?.1)?.u64()?);
+            let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+            let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
+            let entries = page::read(&page)?;
+            let missing = n - newest_first.len();
+            let messages = entries.iter().rev().filter(|entry| entry.message != 0).take(missing);
+            for entry in messages {
+                newest_first.push(self.folded(conversation, entry)?);
+            }
+        }
+        newest_first.reverse();
+        Ok(newest_first)
+    }
+
+    /// A message's event with everything laid over it that happened since.
+    fn folded(
+        &self,
+        conversation: &ConversationId,
+        entry: &PageEntry<'_>,
+    ) -> Result<MessageState, StoreError> {
+        let event = event_of(entry.record)?;
+        let mut state = MessageState::created(&event).ok_or(ValueError::Content)?;
+        let of_it = |kind: Kind| Key::new(kind).conversation(conversation).message(state.id);
+        let edit = self.pages().scan(&of_it(Kind::Edit)).next_back().transpose()?;
+        let deletion = self.pages().get(&of_it(Kind::Deletion))?;
+        let replies = self.pages().get(&of_it(Kind::ReplyCount))?;
+        let reactions = of_it(Kind::Reaction);
+        if let Some((_, value)) = edit {
+            let mut reader = ValueReader::new(&value)?;
+            state.edits = reader.u32()?.saturating_sub(1);
+            state.apply(&event_of(reader.rest())?);
+        }
+        if let Some(value) = deletion {
+            state.apply(&event_of(ValueReader::new(&value)?.rest())?);
+        }
+        if let Some(value) = replies {
+            state.reply_count = values::read_reply_count(&value)?.count;
+        }
+        for pair in self.pages().scan(&reactions) {
+            let (key, _) = pair?;
+            let mut reader = KeyReader::behind(&key, &reactions)?;
+            let emoji = reader.text()?.to_owned();
+            state.reactions.entry(emoji).or_default().insert(reader.user()?);
+        }
+        Ok(state)
+    }
+}
+
+fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
+    match record::decode(bytes).map_err(ValueError::from)? {
+        Record::Event { event, .. } => {
+            Ok(Arc::try_unwrap(event).unwrap_or_else(|shared| (*shared).clone()))
+        }
+        _ => Err(ValueError::Content.into()),
+    }
+}
+
+fn read_role(value: &[u8]) -> Result<Role, StoreError> {
+    let code = ValueReader::new(value)?.u8()?;
+    role_of(code).ok_or(ValueError::Content.into())
+}
+
+/// The wall clock, for what is kept for days only.
+pub(super) fn wall_now() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// An edit's content, read back for whoever shows a message's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    pub number: u32,
+    pub by: UserId,
+    pub at: Wall,
+    pub content: String,
+}
+
+impl ReadHandle {
+    /// A message's edits, oldest first, at most `limit` behind edit number `after`.
+    pub fn edits(
+        &self,
+        conversation: &ConversationId,
+        message: MessageId,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Edited>, StoreError> {
+        guarded(|| {
+            let prefix = Key::new(Kind::Edit).conversation(conversation).message(message);
+            let mut edits = Vec::new();
+            for pair in self.pages().scan(&prefix) {
+                let (_, value) = pair?;
+                let mut reader = ValueReader::new(&value)?;
+                let number = reader.u32()?;
+                if number <= after {
+                    continue;
+                }
+                if edits.len() >= limit {
+                    break;
+                }
+                let event = event_of(reader.rest())?;
+                let EventBody::Edit { by, content, .. } = event.body else {
+                    return Err(ValueError::Content.into());
+                };
+                edits.push(Edited { number, by, at: event.at, content });
+            }
+            Ok(edits)
+        })
+    }
+}

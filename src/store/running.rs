@@ -1,0 +1,310 @@
+//! The store at work: its threads, what connects them to the shards, and how they end.
+//!
+//! ```text
+//! shard ──ToLog──► log thread ──FromLog──► shard          log thread ──► preparer (segments ahead)
+//!   └──LoadRequest──► reader ──LoadAnswer──► shard              └──► page thread ──► sled
+//! ```
+//! A thread that fails or panics says so through `fatal`, once, with context; nothing is told to shards
+//! after that. The process must then end.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, unbounded};
+
+use crate::limits::MAILBOX_SLOTS;
+use crate::mailbox::{Doorbell, Receiver, Sender, ring};
+use crate::model::{Mono, Now};
+use crate::node::journal::{Journal, JournalStart};
+use crate::node::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
+
+use super::error::{OpenError, StoreError};
+use super::files::{OpenSegment, SegmentDirectory};
+use super::life::Life;
+use super::log_thread::{LogThread, Notes, prepare_segments};
+use super::outgoing::Outgoing;
+use super::page_thread::{PageJob, PageThread};
+use super::read::{ReadHandle, Shared, wall_now};
+use super::reader_thread::{Client, ReaderThread};
+use super::settings::StoreSettings;
+
+/// Mail from the log to a shard: watermarks are coalesced when it is full.
+const FROM_LOG_SLOTS: usize = 256;
+/// Questions of one shard that are under way.
+const LOAD_SLOTS: usize = MAILBOX_SLOTS;
+
+/// Told why the process must end. It may be called from any thread of the store.
+pub type Fatal = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What the store needs from a shard.
+pub struct ShardPorts {
+    /// Wakes the shard when mail from the log or a reader is there.
+    pub doorbell: Arc<Doorbell>,
+}
+
+/// A shard's ends of its rings. Ring a sender's bell (`Sender::ring`) once per turn after pushing.
+pub struct ShardEnds {
+    pub to_log: Sender<ToLog>,
+    pub from_log: Receiver<FromLog>,
+    pub to_readers: Sender<LoadRequest>,
+    pub from_readers: Receiver<LoadAnswer>,
+}
+
+/// What [`start`] begins with.
+pub(super) struct Begin {
+    pub shared: Arc<Shared>,
+    pub segments: SegmentDirectory,
+    pub settings: StoreSettings,
+    pub start: JournalStart,
+    pub life: Life,
+}
+
+/// A store at work.
+pub struct Running {
+    log: JoinHandle<bool>,
+    preparer: JoinHandle<bool>,
+    page: JoinHandle<bool>,
+    page_ended: Inbox<()>,
+    readers: Vec<JoinHandle<bool>>,
+    reader_bells: Vec<Arc<Doorbell>>,
+    readers_stop: Arc<AtomicBool>,
+    pages_stop: Arc<AtomicBool>,
+    stop_within: Duration,
+    life: Life,
+    read: ReadHandle,
+}
+
+/// How a run of the store ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything is on disk and in pages.
+    Sealed,
+    /// Everything is on disk; the next start builds some pages.
+    ToReplay,
+    /// A thread failed: `fatal` was told why.
+    Failed,
+}
+
+impl Running {
+    pub fn read_handle(&self) -> ReadHandle {
+        self.read.clone()
+    }
+
+    /// Waits for the end, after every shard sent `ToLog::Stop`.
+    pub fn join(self) -> Ended {
+        let log_ended = joined(self.log);
+        let sealed = match self.page_ended.recv_timeout(self.stop_within) {
+            Err(RecvTimeoutError::Timeout) => {
+                self.pages_stop.store(true, Ordering::Relaxed);
+                joined(self.page);
+                false
+            }
+            _ => joined(self.page),
+        };
+        joined(self.preparer);
+        self.readers_stop.store(true, Ordering::Release);
+        self.reader_bells.iter().for_each(|bell| bell.ring());
+        for reader in self.readers {
+            joined(reader);
+        }
+        if !log_ended {
+            return Ended::Failed;
+        }
+        if let Err(error) = self.life.end() {
+            tracing::error!(%error, "the clean end of the store could not be noted");
+        }
+        if sealed { Ended::Sealed } else { Ended::ToReplay }
+    }
+}
+
+/// The thread's own word on whether it did all it should; it never unwinds out.
+fn joined(thread: JoinHandle<bool>) -> bool {
+    thread.join().unwrap_or(false)
+}
+
+pub(super) fn start(
+    begin: Begin,
+    shards: Vec<ShardPorts>,
+    fatal: Fatal,
+) -> Result<(Running, Vec<ShardEnds>), OpenError> {
+    let Begin { shared, segments, settings, start, life } = begin;
+    let (log_bell, log_sleeper) = sleeper();
+    let read = ReadHandle::new(shared.clone());
+    let rings = connect(&shards, &log_bell, settings.readers);
+    let (notes_out, notes_in) = unbounded();
+    let notes = Notes { outbox: notes_out, bell: log_bell.clone() };
+    let (prepare_out, prepare_in) = unbounded();
+    let (pages_out, pages_in) = unbounded();
+    let (page_ended_out, page_ended) = unbounded();
+    let pages_stop = Arc::new(AtomicBool::new(false));
+    let readers_stop = Arc::new(AtomicBool::new(false));
+
+    let (page_notes, page_segments) = (notes.clone(), segments.clone());
+    let page_thread = PageThread {
+        shared: shared.clone(),
+        segments: page_segments,
+        keep_days: settings.journal_keep_days,
+        jobs: pages_in,
+        notes: page_notes,
+        stop: pages_stop.clone(),
+    };
+    let page = spawn("pages", &fatal, move || {
+        let outcome = page_thread.run();
+        drop(page_ended_out);
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(StoreError::Stopped) => Ok(false),
+            Err(error) => Err(format!("building pages: {error}")),
+        }
+    })?;
+    let preparer_segments = segments.clone();
+    let preparer = spawn("segments", &fatal, move || {
+        prepare_segments(&prepare_in, &preparer_segments, &notes);
+        Ok(true)
+    })?;
+    let now = Now { mono: Mono(0), wall: wall_now() };
+    let mut log_thread = LogThread {
+        journal: Journal::new(settings.journal, start, shards.len(), now),
+        shared,
+        open: OpenSegment::new(segments.clone()),
+        segments,
+        inbox: rings.inbox,
+        outgoing: rings.outgoing,
+        notes: notes_in,
+        prepare: prepare_out,
+        pages: pages_out,
+        bell: log_bell,
+        begun: Instant::now(),
+        next_shard: 0,
+        space_checked: Mono(0),
+    };
+    let log = spawn("log", &fatal, move || {
+        log_sleeper.is_me();
+        log_thread.run()?;
+        let _ = log_thread.pages.send(PageJob::Finish);
+        Ok(true)
+    })?;
+    let mut readers = Vec::new();
+    let mut reader_bells = Vec::new();
+    for reader in rings.readers {
+        reader_bells.push(reader.bell.clone());
+        let mut thread = ReaderThread {
+            read: read.clone(),
+            clients: reader.clients,
+            bell: reader.bell,
+            stop: readers_stop.clone(),
+        };
+        readers.push(spawn("reader", &fatal, move || {
+            reader.sleeper.is_me();
+            thread.run();
+            Ok(true)
+        })?);
+    }
+    let running = Running {
+        log,
+        preparer,
+        page,
+        page_ended,
+        readers,
+        reader_bells,
+        readers_stop,
+        pages_stop,
+        stop_within: Duration::from_millis(settings.stop_within_ms),
+        life,
+        read,
+    };
+    Ok((running, rings.ends))
+}
+
+struct Reader {
+    clients: Vec<Client>,
+    bell: Arc<Doorbell>,
+    sleeper: Sleeper,
+}
+
+struct Rings {
+    inbox: Vec<Receiver<ToLog>>,
+    outgoing: Vec<Outgoing>,
+    readers: Vec<Reader>,
+    ends: Vec<ShardEnds>,
+}
+
+/// Shards are spread over the readers; a reader without a shard is not started.
+fn connect(shards: &[ShardPorts], log_bell: &Arc<Doorbell>, readers: usize) -> Rings {
+    let mut readers: Vec<Reader> = (0..readers.min(shards.len()))
+        .map(|_| {
+            let (bell, sleeper) = sleeper();
+            Reader { clients: Vec::new(), bell, sleeper }
+        })
+        .collect();
+    let count = readers.len();
+    let mut rings =
+        Rings { inbox: Vec::new(), outgoing: Vec::new(), readers: Vec::new(), ends: Vec::new() };
+    for (index, shard) in shards.iter().enumerate() {
+        let reader = &mut readers[index % count];
+        let (to_log, inbox) = ring(MAILBOX_SLOTS, log_bell.clone());
+        let (outgoing, from_log) = ring(FROM_LOG_SLOTS, shard.doorbell.clone());
+        let (to_readers, requests) = ring(LOAD_SLOTS, reader.bell.clone());
+        let (answers, from_readers) = ring(LOAD_SLOTS, shard.doorbell.clone());
+        rings.inbox.push(inbox);
+        rings.outgoing.push(Outgoing::new(outgoing));
+        reader.clients.push(Client { requests, answers, unsent: None });
+        rings.ends.push(ShardEnds { to_log, from_log, to_readers, from_readers });
+    }
+    rings.readers = readers;
+    rings
+}
+
+/// Who a doorbell wakes, once that thread runs.
+struct Sleeper(Arc<OnceLock<Thread>>);
+
+impl Sleeper {
+    fn is_me(&self) {
+        self.0.get_or_init(std::thread::current);
+    }
+}
+
+fn sleeper() -> (Arc<Doorbell>, Sleeper) {
+    let thread: Arc<OnceLock<Thread>> = Arc::default();
+    let waker = thread.clone();
+    let bell = Doorbell::new(move || {
+        // A thread that has not yet begun is not asleep either.
+        if let Some(thread) = waker.get() {
+            thread.unpark();
+        }
+    });
+    (Arc::new(bell), Sleeper(thread))
+}
+
+/// Starts a thread whose failure ends the process.
+fn spawn(
+    name: &'static str,
+    fatal: &Fatal,
+    work: impl FnOnce() -> Result<bool, String> + Send + 'static,
+) -> Result<JoinHandle<bool>, OpenError> {
+    let fatal = fatal.clone();
+    let body = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        let why = match outcome {
+            Ok(Ok(did_all)) => return did_all,
+            Ok(Err(why)) => why,
+            Err(panic) => format!("it panicked: {}", panic_text(panic.as_ref())),
+        };
+        fatal(format!("the store's thread \"{name}\" failed: {why}"));
+        false
+    };
+    let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(body);
+    thread.map_err(|error: io::Error| OpenError::Thread(error))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        return text;
+    }
+    panic.downcast_ref::<String>().map_or("without a text", String::as_str)
+}

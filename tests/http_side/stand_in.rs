@@ -1,0 +1,250 @@
+//! Stand-ins for the shards, the directory and the reactors, and a client that writes its requests by
+//! hand.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use loquat::http::{
+    self, AdminReply, AdminSettings, AdminToken, Busy, ConversationEntry, DemoUser, Directory,
+    Health, HttpBounds, HttpHandle, HttpPorts, HttpSettings, MemberEntry, Shards, Unreadable,
+    Vitals,
+};
+use loquat::model::{ConversationId, Role, UserId, Wall};
+use loquat::node::admin::{AdminAnswer, AdminCommand};
+use serde_json::Value;
+
+pub const TOKEN: &str = "a-token-of-at-least-thirty-two-bytes";
+/// For what must not happen: a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the stand-in for the shards does with the next commands.
+#[derive(Clone, Copy)]
+pub enum Mood {
+    Answers(AdminAnswer),
+    Busy,
+    /// Keeps the reply and never calls it.
+    Silent,
+    /// Drops the reply.
+    Forgetful,
+}
+
+pub struct World {
+    pub mood: Mutex<Mood>,
+    pub commands: Mutex<Vec<AdminCommand>>,
+    pub kept: Mutex<Vec<AdminReply>>,
+    pub vitals: Mutex<Vitals>,
+    pub is_readable: Mutex<bool>,
+    pub conversations: BTreeMap<ConversationId, BTreeMap<UserId, Role>>,
+}
+
+impl Shards for World {
+    fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy> {
+        self.commands.lock().unwrap().push(command);
+        match *self.mood.lock().unwrap() {
+            Mood::Answers(answer) => {
+                // Shards answer from threads of their own.
+                std::thread::spawn(move || reply(answer));
+            }
+            Mood::Busy => return Err(Busy),
+            Mood::Silent => self.kept.lock().unwrap().push(reply),
+            Mood::Forgetful => drop(reply),
+        }
+        Ok(())
+    }
+}
+
+pub const CREATED_AT: Wall = Wall(1_764_153_000_123);
+
+impl World {
+    fn readable(&self) -> Result<(), Unreadable> {
+        if *self.is_readable.lock().unwrap() { Ok(()) } else { Err(Unreadable) }
+    }
+}
+
+pub fn entry(conversation: &ConversationId) -> ConversationEntry {
+    ConversationEntry { conversation: conversation.clone(), created_at: CREATED_AT }
+}
+
+impl Directory for World {
+    fn conversation(&self, id: &ConversationId) -> Result<Option<ConversationEntry>, Unreadable> {
+        self.readable()?;
+        Ok(self.conversations.get_key_value(id).map(|(id, _)| entry(id)))
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationEntry>, Unreadable> {
+        self.readable()?;
+        let all = self.conversations.keys();
+        Ok(all.filter(|id| after.is_none_or(|after| *id > after)).take(limit).map(entry).collect())
+    }
+
+    fn members(
+        &self,
+        conversation: &ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberEntry>, Unreadable> {
+        self.readable()?;
+        let members = self.conversations.get(conversation).into_iter().flatten();
+        let behind = members.filter(|(user, _)| after.is_none_or(|after| *user > after));
+        let entry =
+            |(user, role): (&UserId, &Role)| MemberEntry { user: user.clone(), role: *role };
+        Ok(behind.take(limit).map(entry).collect())
+    }
+}
+
+impl Health for World {
+    fn vitals(&self) -> Vitals {
+        *self.vitals.lock().unwrap()
+    }
+}
+
+pub fn conversation(id: &str) -> ConversationId {
+    ConversationId::parse(id).unwrap()
+}
+
+pub fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+/// A running HTTP thread and a listener in the place of the reactors.
+pub struct Server {
+    pub handle: HttpHandle,
+    pub world: Arc<World>,
+    pub reactor: TcpListener,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.stop();
+    }
+}
+
+pub fn world() -> World {
+    let members = [("1", Role::Admin), ("2", Role::Member), ("ann@x.org", Role::ReadOnly)];
+    let members = members.map(|(id, role)| (user(id), role));
+    let conversations = [("7", BTreeMap::from(members)), ("8", BTreeMap::new())];
+    World {
+        mood: Mutex::new(Mood::Answers(AdminAnswer::Done)),
+        commands: Mutex::default(),
+        kept: Mutex::default(),
+        vitals: Mutex::new(Vitals {
+            oldest_turn_ms: 3,
+            is_listening: true,
+            is_accepting: true,
+            is_draining: false,
+        }),
+        is_readable: Mutex::new(true),
+        conversations: conversations.map(|(id, members)| (conversation(id), members)).into(),
+    }
+}
+
+pub fn settings(bounds: HttpBounds) -> HttpSettings {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let token = AdminToken::new(TOKEN.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let demo_users = vec![DemoUser {
+        id: user("1"),
+        name: "Ann <Lee>".to_owned(),
+        token: "the-demo-token".to_owned(),
+    }];
+    HttpSettings { admin: Some(AdminSettings { listen, token }), demo_users, bounds }
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(settings(HttpBounds::default()))
+    }
+
+    pub fn with(settings: HttpSettings) -> Server {
+        let world = Arc::new(world());
+        let ports =
+            HttpPorts { shards: world.clone(), directory: world.clone(), health: world.clone() };
+        let handle = http::start(settings, ports).unwrap();
+        let reactor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Server { handle, world, reactor }
+    }
+
+    /// A client's connection whose first bytes the reactor "has read" already.
+    pub fn hand_over(&self, read: &[u8]) -> TcpStream {
+        let client = TcpStream::connect(self.reactor.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (server, _) = self.reactor.accept().unwrap();
+        self.handle.hand_over(server.into(), read.to_vec());
+        client
+    }
+
+    pub fn public(&self, request: &str) -> Answer {
+        answer(self.hand_over(request.as_bytes()))
+    }
+
+    pub fn admin_connection(&self) -> TcpStream {
+        let client = TcpStream::connect(self.handle.admin_address().unwrap()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    pub fn admin_raw(&self, request: &str) -> Answer {
+        let mut client = self.admin_connection();
+        client.write_all(request.as_bytes()).unwrap();
+        answer(client)
+    }
+
+    /// With the right token and, if there is a body, as JSON.
+    pub fn admin(&self, line: &str, body: &str) -> Answer {
+        self.admin_raw(&admin_request(line, body))
+    }
+
+    pub fn set_mood(&self, mood: Mood) {
+        *self.world.mood.lock().unwrap() = mood;
+    }
+
+    pub fn take_commands(&self) -> Vec<AdminCommand> {
+        std::mem::take(&mut *self.world.commands.lock().unwrap())
+    }
+}
+
+pub fn admin_request(line: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// All that comes until the server closes.
+pub fn answer(mut client: TcpStream) -> Answer {
+    let mut text = Vec::new();
+    client.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}

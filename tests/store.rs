@@ -1,0 +1,10 @@
+//! The store on real files: what was told durable is there after every kind of end.
+
+#[path = "store/damage.rs"]
+mod damage;
+#[path = "store/endings.rs"]
+mod endings;
+#[path = "store/folding.rs"]
+mod folding;
+#[path = "store/rig.rs"]
+mod rig;
