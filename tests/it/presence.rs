@@ -40,6 +40,17 @@ async fn one_is_told_of_oneself_first_and_then_of_those_who_are_there() {
     }
 }
 
+/// The page shows who is there before it shows what was said.
+#[tokio::test]
+async fn ones_own_status_comes_before_what_is_replayed() {
+    let server = Server::with(&[("history_on_connect", "5")]);
+    server.join("1", &person(1)).await.say("before").await;
+    let mut late = server.connect(&server.path("1", &person(2))).await;
+    let first = late.raw_frame().await;
+    assert_eq!(first["type"], "user_status", "first comes the own status");
+    late.until("chat_message").await;
+}
+
 #[tokio::test]
 async fn another_tab_is_no_news_to_anyone_but_itself() {
     let server = Server::with(&[("offline_grace_ms", "0")]);

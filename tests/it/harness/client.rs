@@ -23,6 +23,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::process::{DEADLINE, Secrets};
 use super::witness::Witness;
 
+/// How many of the last arrivals a failure shows.
+const TAIL: usize = 6;
+
 type Socket = WebSocketStream<TcpStream>;
 
 /// One thing that came, and when.
@@ -48,7 +51,12 @@ pub enum What {
 pub struct Client {
     outgoing: SplitSink<Socket, Message>,
     incoming: mpsc::UnboundedReceiver<Arrival>,
+    reading: tokio::task::JoinHandle<()>,
     presence: VecDeque<Value>,
+    /// Taken by `join` while it waited for the own status.
+    early: VecDeque<(String, Value)>,
+    /// The last things that came, for failures.
+    tail: VecDeque<String>,
     wrong: Arc<Mutex<Option<String>>>,
     secrets: Arc<Secrets>,
     pings: u64,
@@ -86,9 +94,23 @@ impl Client {
         let (outgoing, reading) = socket.split();
         let (sender, incoming) = mpsc::unbounded_channel();
         let wrong = Arc::new(Mutex::new(None));
-        tokio::spawn(read_all(reading, sender, Arc::clone(&wrong)));
-        let (presence, name) = (VecDeque::new(), path.split('?').next().unwrap_or("").to_owned());
-        Ok(Client { outgoing, incoming, presence, wrong, secrets, pings: 0, response, name })
+        let reading = tokio::spawn(read_all(reading, sender, Arc::clone(&wrong)));
+        let name = path.split('?').next().unwrap_or("").to_owned();
+        let (presence, early, tail) = Default::default();
+        let pings = 0;
+        Ok(Client {
+            outgoing,
+            incoming,
+            reading,
+            presence,
+            early,
+            tail,
+            wrong,
+            secrets,
+            pings,
+            response,
+            name,
+        })
     }
 
     pub async fn send(&mut self, frame: Value) {
@@ -120,8 +142,14 @@ impl Client {
     /// The next thing that comes, whatever it is.
     pub async fn arrival(&mut self) -> Arrival {
         let arrival = timeout(DEADLINE, self.incoming.recv()).await;
-        let arrival = arrival.unwrap_or_else(|_| panic!("{}: nothing comes", self.name));
-        let arrival = arrival.unwrap_or_else(|| panic!("{}: nothing after the end", self.name));
+        let Ok(Some(arrival)) = arrival else {
+            let tail: Vec<&str> = self.tail.iter().map(String::as_str).collect();
+            panic!("{}: nothing comes any more after\n  {}", self.name, tail.join("\n  "));
+        };
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(format!("{:?}", arrival.what));
         if let What::Wrong(why) = &arrival.what {
             self.wrong.lock().expect("no poison").take();
             panic!("{}: {why}", self.name);
@@ -140,6 +168,27 @@ impl Client {
     }
 
     async fn text_frame(&mut self) -> (String, Value) {
+        if let Some(early) = self.early.pop_front() {
+            return early;
+        }
+        self.fresh_frame().await
+    }
+
+    /// The own status after the 101. What is replayed before it is put back, in its order.
+    pub async fn own_status(&mut self) -> Value {
+        let mut replayed = VecDeque::new();
+        loop {
+            let (text, frame) = self.fresh_frame().await;
+            if frame["type"] == "user_status" {
+                self.early = replayed;
+                return frame;
+            }
+            assert!(frame["message"].get("is_deleted").is_some(), "{}: {text}", self.name);
+            replayed.push_back((text, frame));
+        }
+    }
+
+    async fn fresh_frame(&mut self) -> (String, Value) {
         match self.arrival().await.what {
             What::Frame(text, value) => (text, value),
             other => panic!("{}: a frame was expected, not {other:?}", self.name),
@@ -276,6 +325,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // With the other half gone, the connection ends without a close frame.
+        self.reading.abort();
         let wrong = self.wrong.lock().expect("no poison").take();
         if let (Some(why), false) = (wrong, std::thread::panicking()) {
             panic!("{}: {why}", self.name);

@@ -193,8 +193,7 @@ impl Server {
     pub async fn join(&self, conversation: &str, person: &Person) -> Client {
         let mut client = self.connect(&self.path(conversation, person)).await;
         client.name = format!("{} in {conversation}", person.id);
-        let own = client.raw_frame().await;
-        assert_eq!(own["type"], "user_status", "first comes one's own status: {own}");
+        let own = client.own_status().await;
         assert_eq!((&own["user_id"], &own["status"]), (&person.id, &"online".into()), "{own}");
         client
     }
