@@ -2,7 +2,11 @@
 
 mod harness;
 
+mod edits;
 mod harness_itself;
 mod messages;
 mod presence;
+mod reactions;
 mod receipts;
+mod storm;
+mod typing;

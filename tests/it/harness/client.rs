@@ -139,6 +139,15 @@ impl Client {
         timeout(DEADLINE, self.outgoing.flush()).await.expect("the server does not read").ok();
     }
 
+    /// The same for frames that were made before.
+    pub async fn send_many(&mut self, frames: &[Message]) {
+        for frame in frames {
+            let feeding = timeout(DEADLINE, self.outgoing.feed(frame.clone()));
+            feeding.await.expect("the server does not read").ok();
+        }
+        timeout(DEADLINE, self.outgoing.flush()).await.expect("the server does not read").ok();
+    }
+
     /// The next thing that comes, whatever it is.
     pub async fn arrival(&mut self) -> Arrival {
         let arrival = timeout(DEADLINE, self.incoming.recv()).await;
