@@ -12,7 +12,7 @@ pub type Body = fn(&[u8]);
 
 /// Name (of the target and of its folder in `corpus/`) and body.
 #[allow(dead_code, reason = "the fuzz targets call the bodies themselves")]
-pub const TARGETS: &[(&str, Body)] = 
+pub const TARGETS: &[(&str, Body)] =
     &[("command", command::run), ("frame", frame::run), ("upgrade", upgrade::run)];
 
 /// Ways to cut `len` bytes: not at all, into equal pieces, and unevenly, by a generator seeded with
