@@ -1,0 +1,260 @@
+//! The real binary as a child: `loquat serve` on free ports, on a data directory that goes with it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use tempfile::TempDir;
+
+use super::admin::Admin;
+use super::client::Client;
+use super::process::{Process, Secrets};
+use super::raw::Raw;
+use super::token::{Person, SECRET, nameless};
+
+pub const ADMIN_TOKEN: &str = "an-admin-token-of-the-tests-0123456789";
+
+/// What tests want other than an operator: everyone may enter, small files, free ports.
+const DEFAULTS: [(&str, &str); 10] = [
+    ("listen", "127.0.0.1:0"),
+    ("admin.listen", "127.0.0.1:0"),
+    ("access", "open"),
+    ("jwt.secret", SECRET),
+    ("shards", "2"),
+    ("journal_segment", "4MiB"),
+    ("sled_cache", "1MiB"),
+    ("disk_reserve", "1MiB"),
+    ("log.level", "debug"),
+    ("drain_timeout_ms", "1000"),
+];
+
+/// A running server. Its data directory outlives restarts and goes when the value is dropped.
+pub struct Server {
+    process: Process,
+    address: SocketAddr,
+    admin: SocketAddr,
+    settings: Vec<(String, String)>,
+    secrets: Arc<Secrets>,
+    // Last: removed after the process was killed.
+    directory: Arc<TempDir>,
+}
+
+/// A directory on the disk of the build, which syncs for real; `/tmp` may be memory.
+pub fn directory() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build directory is writable")
+}
+
+/// `jwt.secret_file` → `LOQUAT_JWT_SECRET_FILE`.
+fn variable(key: &str) -> String {
+    format!("LOQUAT_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// `loquat` with these arguments and settings and with nothing else in its environment.
+pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+    with_settings(&mut command, settings);
+    command.args(arguments);
+    command
+}
+
+fn with_settings(command: &mut Command, settings: &[(String, String)]) {
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("RUST_BACKTRACE", "1");
+    command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
+}
+
+/// The settings of a test: the defaults above, then `changes`, over this data directory.
+pub fn settings_in(directory: &Path, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let token_file = directory.join("admin.token");
+    std::fs::write(&token_file, ADMIN_TOKEN).expect("a fresh directory is writable");
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let mut settings: Vec<(String, String)> = DEFAULTS.iter().map(own).collect();
+    let paths = [("data", directory.join("data")), ("admin.token_file", token_file)];
+    settings.extend(paths.map(|(key, path)| (key.to_owned(), path.display().to_string())));
+    settings.extend(changes.iter().map(own));
+    settings
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// A server with some settings changed: `("limits.sockets_per_user", "2")`.
+    pub fn with(changes: &[(&str, &str)]) -> Server {
+        let directory = directory();
+        let settings = settings_in(directory.path(), changes);
+        Server::launch(settings, Arc::new(directory)).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// A second process with the same settings on the same data: what became of it.
+    pub fn another(&self) -> Result<Server, String> {
+        Server::launch(self.settings.clone(), Arc::clone(&self.directory))
+    }
+
+    fn launch(settings: Vec<(String, String)>, directory: Arc<TempDir>) -> Result<Server, String> {
+        let secrets = Arc::new(Secrets::default());
+        secrets.add(SECRET);
+        secrets.add(ADMIN_TOKEN);
+        let process = Process::spawn(loquat(&["serve"], &settings), Arc::clone(&secrets));
+        let (address, admin) = announced(&process)?;
+        Ok(Server { process, address, admin, settings, secrets, directory })
+    }
+
+    /// The same data in a new process, after the end of the old one; maybe on another port.
+    pub fn start_again(&mut self) {
+        assert!(self.process.try_exited().is_some(), "the old process still runs");
+        let process = Process::spawn(loquat(&["serve"], &self.settings), Arc::clone(&self.secrets));
+        // Assigned before anything can fail, so that a failure shows this process's output.
+        let old = std::mem::replace(&mut self.process, process);
+        drop(old);
+        (self.address, self.admin) =
+            announced(&self.process).unwrap_or_else(|why| panic!("it does not start again: {why}"));
+    }
+
+    /// A clean stop and a new start.
+    pub fn restart(&mut self) {
+        self.sigterm();
+        let status = self.exited();
+        assert!(status.success(), "SIGTERM ends with {status}");
+        self.start_again();
+    }
+
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Asks it to stop. Does not wait.
+    pub fn sigterm(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    pub fn exited(&mut self) -> ExitStatus {
+        self.process.exited()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_exited().is_none()
+    }
+
+    /// Changes a setting for the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    pub fn set_descriptor_limit(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        prlimit(Some(self.process.pid()), Resource::Nofile, limit).expect("it may be lowered");
+    }
+
+    /// Descriptors that are open in the server now.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.pid());
+        std::fs::read_dir(folder).expect("it runs").count()
+    }
+
+    /// Resident memory of the server, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.pid());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        1024 * kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("VmRSS has kB")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A token for this person; from now on it must not be in the log.
+    pub fn token(&self, person: &Person) -> String {
+        let token = person.token();
+        self.secrets.add_token(&token);
+        person.email().into_iter().for_each(|email| self.secrets.add(email));
+        token
+    }
+
+    /// Where a browser of this person would go.
+    pub fn path(&self, conversation: &str, person: &Person) -> String {
+        format!("/ws/chat/{conversation}/?token={}", self.token(person))
+    }
+
+    /// A socket in a conversation, after its own `online`.
+    pub async fn join(&self, conversation: &str, person: &Person) -> Client {
+        let mut client = self.connect(&self.path(conversation, person)).await;
+        client.name = format!("{} in {conversation}", person.id);
+        let own = client.own_status().await;
+        assert_eq!((&own["user_id"], &own["status"]), (&person.id, &"online".into()), "{own}");
+        client
+    }
+
+    /// Users 1, 2, 3 … in one conversation, each having seen all the others.
+    pub async fn room<const N: usize>(&self, conversation: &str) -> [Client; N] {
+        let mut clients = Vec::with_capacity(N);
+        for id in 1..=N {
+            clients.push(self.join(conversation, &super::token::person(id)).await);
+        }
+        for (at, client) in clients.iter_mut().enumerate() {
+            for id in (1..=N).filter(|id| *id != at + 1) {
+                client.status(id, "online").await;
+            }
+        }
+        clients.try_into().unwrap_or_else(|_| unreachable!("N were made"))
+    }
+
+    /// A socket on any path, after the 101.
+    pub async fn connect(&self, path_and_query: &str) -> Client {
+        Client::connect(self.address, path_and_query, &[], Arc::clone(&self.secrets)).await
+    }
+
+    pub async fn connect_with(&self, path: &str, headers: &[(&str, &str)]) -> Client {
+        Client::connect(self.address, path, headers, Arc::clone(&self.secrets)).await
+    }
+
+    /// Bytes in, bytes out.
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+
+    /// A raw connection that is a WebSocket in a conversation of its own, with nothing to read.
+    pub async fn raw_socket(&self, conversation: &str, user: u64) -> Raw {
+        let path = self.path(conversation, &nameless(user));
+        let mut raw = self.raw().await;
+        raw.upgrade(&path).await;
+        let first = raw.frame().await.expect("one's own status");
+        assert!(first.text().contains("user_status"), "{first:?}");
+        raw
+    }
+
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.admin, ADMIN_TOKEN)
+    }
+
+    /// Waits for a log line about this.
+    pub fn logged(&self, part: &str) -> String {
+        self.process.logged(part, |line| line.contains(part))
+    }
+
+    /// All of stderr; complete once it has exited.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+}
+
+fn announced(process: &Process) -> Result<(SocketAddr, SocketAddr), String> {
+    let read = |prefix: &str| {
+        let rest = process.announced(prefix)?;
+        rest.trim_end_matches('/').parse().map_err(|e| format!("{prefix}{rest}: {e}"))
+    };
+    Ok((read("listening on http://")?, read("admin on http://")?))
+}

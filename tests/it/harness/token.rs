@@ -1,0 +1,89 @@
+//! Tokens as SimpleJWT makes them, signed here and not by the code under test.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use serde_json::{Map, Value, json};
+
+/// Long enough for `serve`, and the same in every test.
+pub const SECRET: &str = "a-secret-of-the-integration-tests-0123456789";
+
+/// Somebody who connects: a user id and what the token says beside it.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub id: Value,
+    claims: Map<String, Value>,
+}
+
+/// A user with an e-mail and names that follow from the id.
+pub fn person(id: impl Into<Value>) -> Person {
+    let id = id.into();
+    let text = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    nameless(id)
+        .claim("email", json!(format!("mail-of-{text}@chat.test")))
+        .claim("first_name", json!(format!("First{text}")))
+        .claim("last_name", json!(format!("Last{text}")))
+}
+
+/// A user whose token says nothing but the id.
+pub fn nameless(id: impl Into<Value>) -> Person {
+    let id = id.into();
+    let claims = json!({
+        "token_type": "access",
+        "exp": now_s() + 3600,
+        "iat": now_s(),
+        "jti": "0b7e4d1c9a",
+        "user_id": id,
+    });
+    let Value::Object(claims) = claims else { unreachable!("an object literal") };
+    Person { id, claims }
+}
+
+impl Person {
+    /// The same person with another claim.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: Value) -> Person {
+        self.claims.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same person without a claim.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Person {
+        self.claims.remove(name);
+        self
+    }
+
+    #[must_use]
+    pub fn role(self, role: &str) -> Person {
+        self.claim("role", json!(role))
+    }
+
+    #[must_use]
+    pub fn conversations(self, ids: Value) -> Person {
+        self.claim("conversations", ids)
+    }
+
+    /// A token that the server must take, if the claims are right.
+    pub fn token(&self) -> String {
+        signed(&json!({"alg": "HS256", "typ": "JWT"}), &Value::Object(self.claims.clone()), SECRET)
+    }
+
+    pub fn email(&self) -> Option<&str> {
+        self.claims.get("email").and_then(Value::as_str).filter(|email| !email.is_empty())
+    }
+}
+
+/// Any header over any claims, signed with HS256.
+pub fn signed(header: &Value, claims: &Value, secret: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let body = format!("{}.{}", part(header), part(claims));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, body.as_bytes());
+    format!("{body}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+}
+
+pub fn now_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("the clock is after 1970").as_secs()
+}
