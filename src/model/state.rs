@@ -111,6 +111,15 @@ pub struct FirstSend {
     pub content_hash: u64,
 }
 
+impl FirstSend {
+    /// The hash that `content_hash` holds (FNV-1a, 64 bits). It is stored, so it never changes.
+    pub fn hash_content(content: &str) -> u64 {
+        content.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+}
+
 /// What a command needs to know that is not in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LoadKey {
