@@ -31,11 +31,6 @@ pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 pub const CROWD: usize = 200;
 /// How many of a crowd may be seen typing at once.
 pub const CROWD_TYPISTS_MAX: usize = 5;
-/// In a crowd, a user's receipts and the count of those online go out this often at most.
-pub const CROWD_RECEIPT_EVERY_MS: u64 = 1_000;
-pub const CROWD_COUNT_EVERY_MS: u64 = 1_000;
-/// Messages of a conversation that stay in memory for speed once the store has them.
-pub const WINDOW_MESSAGES: usize = 512;
 /// Presence goes out once per tick.
 pub const PRESENCE_TICK_MS: u64 = 50;
 /// Typing: an earlier `true` of the burst that becomes this old is renewed; so is silence ended.

@@ -50,8 +50,8 @@ const MARKS_EVERY_MS: u64 = 500;
 const BUCKETS_SWEPT_EVERY_MS: u64 = 60_000;
 /// When a client that met a server short of memory may try again.
 const OVERLOAD_RETRY_MS: u64 = 2_000;
-/// A record of each kind that one call may produce at most, loads apart: room for them is kept.
-const RECORDS_PER_COMMAND: usize = 2;
+/// Records that wait for room in the log's ring before commands are refused.
+const TO_LOG_MAX: usize = 2 * 1024;
 
 /// What of the settings a shard needs.
 #[derive(Debug, Clone)]
@@ -252,7 +252,7 @@ impl Shard {
         if self.is_refusing {
             return Err(Refusal { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..OVERLOADED });
         }
-        if !self.is_accepting || self.to_log.len() > RECORDS_PER_COMMAND * 1024 {
+        if !self.is_accepting || self.to_log.len() > TO_LOG_MAX {
             return Err(STORAGE_UNAVAILABLE);
         }
         if self.settings.rate_limits == chat::RateLimits::Off {
@@ -286,7 +286,8 @@ impl Shard {
     ) {
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(chat) = self.rooms[room].chat.as_mut() {
-            run(chat, &mut Ids(&mut self.lease), &mut effects);
+            let may_append = self.is_accepting && self.to_log.len() <= TO_LOG_MAX;
+            run(chat, &mut Ids { lease: &mut self.lease, may_append }, &mut effects);
         }
         for effect in effects.drain(..) {
             self.carry_out(room, effect, now);
@@ -344,6 +345,7 @@ impl Shard {
             }
             chat::Audience::All => Audience::All,
             chat::Audience::AllBut(user) => Audience::AllBut(user),
+            chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };
         self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
@@ -489,11 +491,18 @@ impl Shard {
 }
 
 /// The lease as a machine sees it.
-pub struct Ids<'a>(&'a mut Lease);
+pub struct Ids<'a> {
+    lease: &'a mut Lease,
+    may_append: bool,
+}
 
 impl chat::Ids for Ids<'_> {
     fn next(&mut self, after: u64) -> Option<crate::model::MessageId> {
-        self.0.next(after)
+        self.lease.next(after)
+    }
+
+    fn may_append(&self) -> bool {
+        self.may_append
     }
 }
 
