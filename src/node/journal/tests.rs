@@ -363,6 +363,18 @@ fn low_space_is_said_and_taken_back_by_itself() {
 }
 
 #[test]
+fn a_stop_without_room_for_the_last_records_ends_the_process() {
+    let mut rig = Rig::new(settings(Fsync::Commit), first_start(), 1);
+    rig.journal.handle_space(SEGMENT_BYTES - 1);
+    rig.journal.handle_append(0, 1, &text(1, "a"));
+    rig.run(at(0));
+    assert_eq!((rig.fatal.clone(), rig.durable(0)), (None, 0));
+    rig.journal.handle_stop(0);
+    rig.run(at(1));
+    assert!(rig.fatal.is_some_and(|why| why.contains("no space")));
+}
+
+#[test]
 fn a_segment_ends_by_age_and_an_empty_one_does_not() {
     let mut rig = Rig::new(settings(Fsync::Commit), first_start(), 0);
     rig.run(at(0));
