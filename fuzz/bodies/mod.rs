@@ -4,6 +4,7 @@
 //! A new target: its file and a line in `TARGETS` here, a `[[bin]]` and two lines in
 //! `fuzz_targets/`, and a folder of the same name with a few files in `corpus/`.
 
+pub mod command;
 pub mod frame;
 pub mod upgrade;
 
@@ -11,7 +12,8 @@ pub type Body = fn(&[u8]);
 
 /// Name (of the target and of its folder in `corpus/`) and body.
 #[allow(dead_code, reason = "the fuzz targets call the bodies themselves")]
-pub const TARGETS: &[(&str, Body)] = &[("frame", frame::run), ("upgrade", upgrade::run)];
+pub const TARGETS: &[(&str, Body)] =
+    &[("command", command::run), ("frame", frame::run), ("upgrade", upgrade::run)];
 
 /// Ways to cut `len` bytes: not at all, into equal pieces, and unevenly, by a generator seeded with
 /// the bytes themselves, so that a file always means the same cuts.

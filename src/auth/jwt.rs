@@ -301,7 +301,7 @@ mod tests {
         check(&keys, &sealed(&new, PLAIN, "e30"), Ok(b"{}"));
         check(&keys, &sealed(&nameless, PLAIN, "e30"), Ok(b"{}"));
         check(&keys, &sealed(&old, PLAIN, "e30"), Err(Why::Signature));
-        check(&[old.clone()], &sealed(&old, PLAIN, "e30"), Err(Why::KeyNotInForce));
+        check(std::slice::from_ref(&old), &sealed(&old, PLAIN, "e30"), Err(Why::KeyNotInForce));
     }
 
     #[test]

@@ -1,133 +1,270 @@
-//! `client_msg_id`: the same id of the same user is one message, for seven days.
+//! `client_msg_id` makes sending idempotent (PROTOCOL, "v2"): unique per conversation and user, kept for
+//! seven days.
 //!
-//! In memory are the ids of this process that are not in the store yet, and a few that were read. What
-//! is in neither may be in the store, unless the conversation was new and nothing has left memory.
+//! The first sends that are not sealed are in memory, as their events. Whether an id that is not there
+//! may be in the store says a [`Filter`]; only then it is asked.
+//!
+//! Invariant: a key is in memory, or in the filter, or the filter is `Unknown`.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::model::{FirstSend, UserId, Wall};
+use crate::model::{Event, EventBody, FirstSend, MessageBody, Seq, UserId, Wall};
 
-/// Sends that were read from the store, or that the store has as well, and are still in memory.
-const CLEAN_MAX: usize = 1_024;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Bits of a key in a Bloom filter, and how many of them it sets: 1 % of strange keys are taken for known.
+const BITS_PER_KEY: usize = 10;
+const PROBES: u64 = 7;
+/// The first layer of a day, and all of a day's layers.
+const LAYER_BYTES_MIN: usize = 1 << 10;
+const DAY_BYTES_MAX: usize = 2 << 20;
 
-type Key = (UserId, String);
+/// Which keys may be in the store.
+#[derive(Debug, Clone, Default)]
+pub enum Filter {
+    /// Any.
+    #[default]
+    Unknown,
+    Bloom(Bloom),
+}
 
-#[derive(Debug)]
-struct Held {
-    first: FirstSend,
-    /// `None`: not durable yet. Segment 0: read from the store.
-    segment: Option<u64>,
+impl Filter {
+    /// Of a conversation that has nothing in the store.
+    pub fn empty() -> Filter {
+        Filter::Bloom(Bloom::default())
+    }
+
+    pub fn insert(&mut self, user: &UserId, client_msg_id: &str, at: Wall) {
+        if let Filter::Bloom(bloom) = self {
+            bloom.insert(user, client_msg_id, at);
+        }
+    }
+
+    pub fn may_contain(&self, user: &UserId, client_msg_id: &str) -> bool {
+        match self {
+            Filter::Unknown => true,
+            Filter::Bloom(bloom) => bloom.may_contain(user, client_msg_id),
+        }
+    }
+}
+
+/// A Bloom filter per day, each growing in layers of twice the size, up to 2 MiB a day. A day with more
+/// keys than that is full: everything may be in it.
+#[derive(Debug, Clone, Default)]
+pub struct Bloom {
+    days: VecDeque<Day>,
+}
+
+#[derive(Debug, Clone)]
+struct Day {
+    number: u64,
+    layers: Vec<Layer>,
+    is_full: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    bits: Box<[u64]>,
+    /// How many more keys it takes.
+    room: usize,
+}
+
+impl Bloom {
+    /// Adds a key that was first used at `at`, and forgets days that are too old to matter then.
+    pub fn insert(&mut self, user: &UserId, client_msg_id: &str, at: Wall) {
+        let number = at.0 / DAY_MS;
+        let oldest = number.saturating_sub(CLIENT_MSG_ID_KEPT_MS / DAY_MS + 1);
+        while self.days.front().is_some_and(|day| day.number < oldest) {
+            self.days.pop_front();
+        }
+        if self.days.back().is_none_or(|day| day.number < number) {
+            self.days.push_back(Day { number, layers: Vec::new(), is_full: false });
+        }
+        if let Some(day) = self.days.back_mut() {
+            day.insert(key_hash(user, client_msg_id));
+        }
+    }
+
+    pub fn may_contain(&self, user: &UserId, client_msg_id: &str) -> bool {
+        let hash = key_hash(user, client_msg_id);
+        self.days.iter().any(|day| {
+            day.is_full || day.layers.iter().any(|layer| layer.probes(hash).all(|at| layer.has(at)))
+        })
+    }
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.days.iter().map(Day::bytes).sum()
+    }
+}
+
+impl Day {
+    fn insert(&mut self, hash: u64) {
+        if self.is_full {
+            return;
+        }
+        if self.layers.last().is_none_or(|layer| layer.room == 0) {
+            let bytes = self.layers.last().map_or(LAYER_BYTES_MIN, |last| last.bytes() * 2);
+            if self.bytes() + bytes > DAY_BYTES_MAX {
+                self.is_full = true;
+                self.layers = Vec::new();
+                return;
+            }
+            self.layers.push(Layer::new(bytes));
+        }
+        if let Some(layer) = self.layers.last_mut() {
+            layer.insert(hash);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.layers.iter().map(Layer::bytes).sum()
+    }
+}
+
+impl Layer {
+    fn new(bytes: usize) -> Layer {
+        Layer { bits: vec![0; bytes / 8].into(), room: bytes * 8 / BITS_PER_KEY }
+    }
+
+    fn insert(&mut self, hash: u64) {
+        self.room = self.room.saturating_sub(1);
+        for probe in 0..PROBES {
+            let at = self.bit(hash, probe);
+            self.bits[at / 64] |= 1 << (at % 64);
+        }
+    }
+
+    fn probes(&self, hash: u64) -> impl Iterator<Item = usize> {
+        (0..PROBES).map(move |probe| self.bit(hash, probe))
+    }
+
+    fn bit(&self, hash: u64, probe: u64) -> usize {
+        let step = (hash >> 32) | 1;
+        let at = hash.wrapping_add(probe.wrapping_mul(step));
+        (at % (self.bits.len() as u64 * 64)) as usize
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.bits[at / 64] & (1 << (at % 64)) != 0
+    }
+
+    fn bytes(&self) -> usize {
+        self.bits.len() * 8
+    }
+}
+
+/// The same in every life of the server: a filter may come from the store. FNV-1a, then a mix, because
+/// the low and the high half are used apart.
+fn key_hash(user: &UserId, client_msg_id: &str) -> u64 {
+    let user = user.to_string();
+    let bytes = user.bytes().chain([0]).chain(client_msg_id.bytes());
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}
+
+/// What a repeat is to its first send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Same(FirstSend),
+    /// Another message under the same id.
+    Conflict,
 }
 
 #[derive(Debug, Default)]
-pub struct Sends {
-    held: HashMap<Key, Held>,
-    /// Oldest first; may name keys that have left already.
-    clean: VecDeque<Key>,
-    undurable: VecDeque<(u64, Key)>,
+pub(super) struct Dedupe {
+    sent: HashTable<Arc<Event>>,
+    hasher: DefaultHashBuilder,
+    /// The same events in order of seq.
+    order: VecDeque<Arc<Event>>,
+    filter: Filter,
 }
 
-impl Sends {
-    pub fn find(&self, user: &UserId, id: &str, now: Wall) -> Option<&FirstSend> {
-        let held = self.held.get(&(user.clone(), id.to_owned()))?;
-        (now.0 < held.first.created_at.0 + CLIENT_MSG_ID_KEPT_MS).then_some(&held.first)
+impl Dedupe {
+    pub fn new(filter: Filter) -> Dedupe {
+        Dedupe { filter, ..Dedupe::default() }
     }
 
-    /// Decided just now, as `seq`.
-    pub fn decided(&mut self, user: &UserId, id: &str, first: FirstSend) {
-        let key = (user.clone(), id.to_owned());
-        self.undurable.push_back((first.seq.0, key.clone()));
-        self.held.insert(key, Held { first, segment: None });
+    /// Replaces what is known of the store's keys; the keys that this conversation gave it since are
+    /// taken over only when both filters know them, so set it before the first seal.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
     }
 
-    pub fn read(&mut self, user: &UserId, id: &str, first: FirstSend) {
-        let key = (user.clone(), id.to_owned());
-        self.clean.push_back(key.clone());
-        self.held.insert(key, Held { first, segment: Some(0) });
-        self.shrink();
-    }
-
-    pub fn durable(&mut self, through: u64, segment: u64) {
-        while let Some((_, key)) = self.undurable.pop_front_if(|(seq, _)| *seq <= through) {
-            if let Some(held) = self.held.get_mut(&key) {
-                held.segment = Some(segment);
-                self.clean.push_back(key);
-            }
+    /// The first send under this id, as far as it is in memory.
+    pub fn find(&self, user: &UserId, client_msg_id: &str, content: &str) -> Option<Repeat> {
+        let hash = self.hasher.hash_one((user, client_msg_id));
+        let event = self.sent.find(hash, |event| key_of(event) == Some((user, client_msg_id)))?;
+        let body = body_of(event)?;
+        if body.content != content {
+            return Some(Repeat::Conflict);
         }
+        Some(Repeat::Same(FirstSend {
+            message: body.id,
+            seq: event.seq,
+            created_at: event.at,
+            content_hash: FirstSend::hash_content(content),
+        }))
     }
 
-    /// Whether something left memory.
-    pub fn sealed(&mut self, sealed: u64) -> bool {
-        let before = self.held.len();
-        let clean = std::mem::take(&mut self.clean);
-        for key in clean {
-            if self.held.get(&key).and_then(|held| held.segment).is_some_and(|at| at <= sealed) {
-                self.held.remove(&key);
-            } else {
-                self.clean.push_back(key);
-            }
-        }
-        self.held.len() < before
+    pub fn is_in_memory(&self, user: &UserId, client_msg_id: &str) -> bool {
+        let hash = self.hasher.hash_one((user, client_msg_id));
+        self.sent.find(hash, |event| key_of(event) == Some((user, client_msg_id))).is_some()
     }
 
-    fn shrink(&mut self) {
-        while self.clean.len() > CLEAN_MAX {
-            let Some(key) = self.clean.pop_front() else { return };
-            match self.held.get(&key).and_then(|held| held.segment) {
-                Some(0) => {
-                    self.held.remove(&key);
-                }
-                // Not in the store yet: leaves with its segment.
-                Some(_) => {
-                    self.clean.push_back(key);
-                    return;
-                }
-                None => {}
+    pub fn may_be_stored(&self, user: &UserId, client_msg_id: &str) -> bool {
+        self.filter.may_contain(user, client_msg_id)
+    }
+
+    /// A decided message: nothing to do for one without an id.
+    pub fn remember(&mut self, event: &Arc<Event>) {
+        let Some(key) = key_of(event) else { return };
+        let hash = self.hasher.hash_one(key);
+        let hasher = &self.hasher;
+        let rehash = |event: &Arc<Event>| key_of(event).map_or(0, |key| hasher.hash_one(key));
+        self.sent.insert_unique(hash, event.clone(), rehash);
+        self.order.push_back(event.clone());
+    }
+
+    pub fn has_backlog(&self, sealed: Seq) -> bool {
+        self.order.front().is_some_and(|event| event.seq <= sealed)
+    }
+
+    pub fn are_sealed(&self, sealed: Seq) -> bool {
+        self.order.back().is_none_or(|event| event.seq <= sealed)
+    }
+
+    /// What is sealed leaves memory for the filter. Goes on until `budget` is used up.
+    pub fn sweep(&mut self, sealed: Seq, budget: &mut usize) {
+        while *budget > 0 && self.has_backlog(sealed) {
+            *budget -= 1;
+            let Some(event) = self.order.pop_front() else { return };
+            let Some((user, client_msg_id)) = key_of(&event) else { continue };
+            self.filter.insert(user, client_msg_id, event.at);
+            let hash = self.hasher.hash_one((user, client_msg_id));
+            if let Ok(entry) = self.sent.find_entry(hash, |held| Arc::ptr_eq(held, &event)) {
+                entry.remove();
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{MessageId, Seq};
-
-    fn first(seq: u64) -> FirstSend {
-        FirstSend {
-            message: MessageId(seq + 100),
-            seq: Seq(seq),
-            created_at: Wall(1_000),
-            content_hash: 7,
-        }
+fn body_of(event: &Event) -> Option<&MessageBody> {
+    match &event.body {
+        EventBody::Message(body) => Some(body),
+        _ => None,
     }
+}
 
-    #[test]
-    fn an_id_stays_until_its_segment_is_sealed() {
-        let user = UserId::from_number(1).unwrap();
-        let mut sends = Sends::default();
-        sends.decided(&user, "a", first(1));
-        sends.decided(&user, "b", first(2));
-        assert!(!sends.sealed(9));
-        sends.durable(1, 4);
-        assert!(!sends.sealed(3));
-        assert_eq!(sends.find(&user, "a", Wall(2_000)), Some(&first(1)));
-        assert!(sends.sealed(4));
-        assert_eq!(sends.find(&user, "a", Wall(2_000)), None);
-        assert_eq!(sends.find(&user, "b", Wall(2_000)), Some(&first(2)));
-        assert_eq!(sends.find(&user, "b", Wall(1_000 + CLIENT_MSG_ID_KEPT_MS)), None);
-    }
-
-    #[test]
-    fn what_was_read_is_bounded() {
-        let user = UserId::from_number(1).unwrap();
-        let mut sends = Sends::default();
-        for number in 0..3 * CLEAN_MAX {
-            sends.read(&user, &format!("c{number}"), first(1));
-        }
-        assert_eq!(sends.held.len(), CLEAN_MAX);
-    }
+fn key_of(event: &Event) -> Option<(&UserId, &str)> {
+    let body = body_of(event)?;
+    Some((&body.sender.id, body.client_msg_id.as_deref()?))
 }

@@ -1,107 +1,255 @@
-//! Messages in memory.
+//! The messages that are in memory: all that an unsealed event touched, and some sealed ones for speed.
 //!
-//! Invariant: a message that an unsealed event touched (made, edited, deleted, reacted to, or replied to)
-//! is here; so one that is not here is wholly in the store. Beside these, the newest few stay for speed,
-//! and a bounded number of those that were read.
+//! A new message is held as its event, which the log holds anyway; only what happens to it later makes a
+//! [`MessageState`] of it. Sealed ("clean") messages stay while there are at most
+//! [`CLEAN_MESSAGES_MAX`] of at most [`CLEAN_BYTES_MAX`] bytes; then the oldest goes first.
+//!
+//! Invariant: `touches` has one entry per event and message that it touched, in order of seq; a message
+//! is clean when the last event that touched it is sealed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use crate::limits::WINDOW_MESSAGES;
-use crate::model::{Event, EventBody, MessageId, MessageState};
+use crate::model::{Event, EventBody, MessageId, MessageState, Seq, UserId};
+
+/// Sealed messages that are kept for speed.
+const CLEAN_MESSAGES_MAX: usize = 512;
+const CLEAN_BYTES_MAX: usize = 1 << 20;
+/// What a message takes besides its text, about.
+const MESSAGE_BYTES: usize = 256;
+/// Ids that the store does not know as messages of this conversation. Ids are never given twice, so it
+/// will never know them.
+const ABSENT_IDS_MAX: usize = 128;
+
+#[derive(Debug)]
+enum Body {
+    Fresh(Arc<Event>),
+    Folded(Box<MessageState>),
+}
 
 #[derive(Debug)]
 struct Held {
-    state: MessageState,
-    /// Events about it that are not durable.
-    undurable: u32,
-    /// The newest segment with an event about it; 0 when it was only read.
-    segment: u64,
+    body: Body,
+    /// The last event that touched it and is not known to be sealed; 0 when all are.
+    touched: Seq,
+    /// What it counts for while it is clean.
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
-pub struct Window {
+pub(super) struct Messages {
     held: BTreeMap<MessageId, Held>,
-    /// Per event that is not durable: its seq and what it touched.
-    undurable: VecDeque<(u64, [Option<MessageId>; 2])>,
-    /// Read and not touched since, oldest first; may name messages that have left.
-    read: VecDeque<MessageId>,
-    sealed: u64,
+    touches: VecDeque<(Seq, MessageId)>,
+    clean: BTreeSet<MessageId>,
+    clean_bytes: usize,
+    absent: VecDeque<MessageId>,
 }
 
-impl Window {
-    pub fn get(&self, id: MessageId) -> Option<&MessageState> {
-        self.held.get(&id).map(|held| &held.state)
-    }
+/// What decisions need of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub seq: Seq,
+    pub ordinal: u64,
+    pub sender: &'a UserId,
+    pub content: &'a str,
+    pub is_deleted: bool,
+}
 
-    pub fn contains(&self, id: MessageId) -> bool {
-        self.held.contains_key(&id)
-    }
-
-    /// Folds a decided event in. What it touches must be here.
-    pub fn decide(&mut self, event: &Event) {
-        let touched = match &event.body {
-            EventBody::Message(body) => {
-                if let Some(state) = MessageState::created(event) {
-                    self.held.insert(body.id, Held { state, undurable: 0, segment: 0 });
+impl Messages {
+    pub fn get(&self, message: MessageId) -> Option<View<'_>> {
+        Some(match &self.held.get(&message)?.body {
+            Body::Fresh(event) => {
+                let EventBody::Message(body) = &event.body else {
+                    unreachable!("only a message event begins a message")
+                };
+                View {
+                    seq: event.seq,
+                    ordinal: body.ordinal,
+                    sender: &body.sender.id,
+                    content: &body.content,
+                    is_deleted: false,
                 }
-                [Some(body.id), body.parent]
+            }
+            Body::Folded(state) => View {
+                seq: state.seq,
+                ordinal: state.ordinal,
+                sender: &state.sender.id,
+                content: &state.content,
+                is_deleted: state.deleted_at.is_some(),
+            },
+        })
+    }
+
+    /// Who reacted with an emoji: empty for a kind that the message does not have.
+    pub fn reactions(&self, message: MessageId) -> Option<&BTreeMap<String, BTreeSet<UserId>>> {
+        match &self.held.get(&message)?.body {
+            Body::Fresh(_) => None,
+            Body::Folded(state) => Some(&state.reactions),
+        }
+    }
+
+    pub fn contains(&self, message: MessageId) -> bool {
+        self.held.contains_key(&message)
+    }
+
+    /// Folds a decided event in. What it touches is in memory: a command waits until it is.
+    pub fn apply(&mut self, event: &Arc<Event>) {
+        match &event.body {
+            EventBody::Message(body) => {
+                let bytes = MESSAGE_BYTES + body.content.len();
+                let held = Held { body: Body::Fresh(event.clone()), touched: event.seq, bytes };
+                self.held.insert(body.id, held);
+                self.touches.push_back((event.seq, body.id));
+                if let Some(parent) = body.parent {
+                    self.touch(parent, event);
+                }
             }
             EventBody::Edit { message, .. }
             | EventBody::Delete { message, .. }
-            | EventBody::Reaction { message, .. } => [Some(*message), None],
+            | EventBody::Reaction { message, .. } => self.touch(*message, event),
+        }
+    }
+
+    fn touch(&mut self, message: MessageId, event: &Event) {
+        let Some(held) = self.held.get_mut(&message) else {
+            unreachable!("an event touches only what is in memory")
         };
-        for id in touched.iter().flatten() {
-            if let Some(held) = self.held.get_mut(id) {
-                held.undurable += 1;
-                held.state.apply(event);
+        if self.clean.remove(&message) {
+            self.clean_bytes -= held.bytes;
+        }
+        held.fold(event);
+        held.touched = event.seq;
+        self.touches.push_back((event.seq, message));
+    }
+
+    /// The store's state of a message. What is in memory is newer and stays.
+    pub fn insert_loaded(&mut self, state: MessageState) {
+        let message = state.id;
+        if self.contains(message) {
+            return;
+        }
+        let bytes = bytes_of(&state);
+        let body = Body::Folded(Box::new(state));
+        self.held.insert(message, Held { body, touched: Seq(0), bytes });
+        self.clean.insert(message);
+        self.clean_bytes += bytes;
+    }
+
+    /// The store has no such message in this conversation.
+    pub fn insert_absent(&mut self, message: MessageId) {
+        if !self.is_absent(message) {
+            if self.absent.len() >= ABSENT_IDS_MAX {
+                self.absent.pop_front();
+            }
+            self.absent.push_back(message);
+        }
+    }
+
+    pub fn is_absent(&self, message: MessageId) -> bool {
+        self.absent.contains(&message)
+    }
+
+    /// Lets what is sealed leave memory, as far as it is too much and not pinned. Goes on until `budget`
+    /// is used up.
+    pub fn sweep(
+        &mut self,
+        sealed: Seq,
+        budget: &mut usize,
+        is_pinned: impl Fn(MessageId) -> bool,
+    ) {
+        while *budget > 0 && self.has_sealed_touch(sealed) {
+            *budget -= 1;
+            let Some((seq, message)) = self.touches.pop_front() else { break };
+            self.touch_sealed(seq, message);
+        }
+        self.evict(budget, is_pinned);
+    }
+
+    /// There is something to sweep.
+    pub fn has_backlog(&self, sealed: Seq) -> bool {
+        self.has_sealed_touch(sealed) || self.is_over()
+    }
+
+    fn has_sealed_touch(&self, sealed: Seq) -> bool {
+        self.touches.front().is_some_and(|(seq, _)| *seq <= sealed)
+    }
+
+    fn touch_sealed(&mut self, seq: Seq, message: MessageId) {
+        let Some(held) = self.held.get_mut(&message) else { return };
+        if held.touched == seq {
+            held.touched = Seq(0);
+            self.clean.insert(message);
+            self.clean_bytes += held.bytes;
+        }
+    }
+
+    fn evict(&mut self, budget: &mut usize, is_pinned: impl Fn(MessageId) -> bool) {
+        while *budget > 0 && self.is_over() {
+            let Some(message) = self.clean.iter().copied().find(|message| !is_pinned(*message))
+            else {
+                return;
+            };
+            *budget -= 1;
+            self.clean.remove(&message);
+            if let Some(held) = self.held.remove(&message) {
+                self.clean_bytes -= held.bytes;
             }
         }
-        self.undurable.push_back((event.seq.0, touched));
     }
 
-    pub fn read(&mut self, state: MessageState) {
-        let id = state.id;
-        self.held.entry(id).or_insert(Held { state, undurable: 0, segment: 0 });
-        self.read.push_back(id);
-        while self.read.len() > WINDOW_MESSAGES {
-            let Some(id) = self.read.pop_front() else { break };
-            if self.held.get(&id).is_some_and(|held| held.undurable == 0 && held.segment == 0) {
-                self.held.remove(&id);
+    /// More clean messages are held than should be.
+    fn is_over(&self) -> bool {
+        self.clean.len() > CLEAN_MESSAGES_MAX || self.clean_bytes > CLEAN_BYTES_MAX
+    }
+
+    /// Every event that touched a message in memory is sealed.
+    pub fn are_sealed(&self, sealed: Seq) -> bool {
+        self.touches.back().is_none_or(|(seq, _)| *seq <= sealed)
+    }
+
+    /// The last `count` messages of the store's `stored` and of memory, oldest first.
+    pub fn recent(&self, count: usize, stored: Vec<MessageState>) -> Vec<MessageState> {
+        let mut newest: BTreeMap<MessageId, MessageState> =
+            stored.into_iter().map(|state| (state.id, state)).collect();
+        for (&message, held) in self.held.iter().rev().take(count) {
+            newest.insert(message, held.state());
+        }
+        // Older ones of memory are newer than the store's copies.
+        for (message, state) in &mut newest {
+            if let Some(held) = self.held.get(message) {
+                *state = held.state();
             }
+        }
+        let surplus = newest.len().saturating_sub(count);
+        newest.into_values().skip(surplus).collect()
+    }
+}
+
+impl Held {
+    fn fold(&mut self, event: &Event) {
+        if let Body::Fresh(_) = self.body {
+            self.body = Body::Folded(Box::new(self.state()));
+        }
+        if let Body::Folded(state) = &mut self.body {
+            state.apply(event);
+            self.bytes = bytes_of(state);
         }
     }
 
-    pub fn durable(&mut self, through: u64, segment: u64) {
-        while let Some((_, touched)) = self.undurable.pop_front_if(|(seq, _)| *seq <= through) {
-            for id in touched.into_iter().flatten() {
-                if let Some(held) = self.held.get_mut(&id) {
-                    held.undurable -= 1;
-                    held.segment = segment;
-                }
-            }
+    fn state(&self) -> MessageState {
+        match &self.body {
+            Body::Fresh(event) => match MessageState::created(event) {
+                Some(state) => state,
+                None => unreachable!("only a message event begins a message"),
+            },
+            Body::Folded(state) => (**state).clone(),
         }
     }
+}
 
-    /// Lets go of what the store has, the newest messages apart.
-    pub fn sealed(&mut self, sealed: u64) {
-        self.sealed = sealed;
-        let keep = self.held.len().saturating_sub(WINDOW_MESSAGES);
-        let stays_from = self.held.keys().nth(keep).copied();
-        self.held.retain(|&id, held| {
-            held.undurable > 0 || held.segment > sealed || stays_from.is_some_and(|from| id >= from)
-        });
-    }
-
-    pub fn has_undurable(&self) -> bool {
-        !self.undurable.is_empty()
-    }
-
-    /// The newest messages, as they are here.
-    pub fn newest(&self, count: usize) -> impl Iterator<Item = &MessageState> {
-        self.held.values().rev().take(count).map(|held| &held.state)
-    }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
+/// About what a message takes in memory.
+fn bytes_of(state: &MessageState) -> usize {
+    let reactions: usize =
+        state.reactions.iter().map(|(emoji, users)| emoji.len() + users.len() * 64).sum();
+    MESSAGE_BYTES + state.content.len() + reactions
 }

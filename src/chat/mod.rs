@@ -1,46 +1,67 @@
-//! The domain: one conversation as a deterministic machine.
+//! The domain of one conversation: a deterministic machine. A shard drives it: commands, answers of the
+//! store, watermarks of the log and time go in, [`Effect`]s come out.
 //!
-//! [`Conversation`] is told what happens (`join`, `leave`, `handle`, `loaded`, `durable`, `sealed`,
-//! `handle_timeout`) and answers with [`Effect`]s. It has no clock, does no I/O and draws no random
-//! numbers; the same calls give the same effects. Its state is the *decided* one: whoever carries the
-//! effects out shows events only when they are durable.
+//! ```text
+//!   handle / loaded / handle_timeout        durable / mark_durable / sealed
+//!                │                                        │
+//!      decide against the decided state           what may leave memory
+//!                │
+//!   Append (numbered) · Mark · Signal · Reply · Close · Load
+//! ```
+//! One file a concern; [`conversation`] has the state and the way in. What decides old state is in
+//! [`recall`] and [`queue`], what is kept in memory in [`message`], [`dedupe`] and [`seal`].
 //!
-//! One file a concern: [`conversation`] (dispatch, the queue behind old state, timers), `commands`, `people`, `message`,
-//! `reaction`, `receipt`, `presence`, `typing`, `dedupe`, [`rate`], [`access`].
+//! No clock, no I/O, no randomness: hash maps are looked up, never iterated, and so the same inputs give
+//! the same effects.
+//!
+//! Invariant: what an event, a mark or an idempotency key that is not sealed touched stays in memory. So
+//! what is not in memory is wholly in the store, and a `Load` answers it.
 
 pub mod access;
-mod commands;
-pub mod conversation;
+pub mod rate;
+
+mod agenda;
+mod conversation;
+mod decide;
 mod dedupe;
+mod membership;
 mod message;
 mod people;
 mod presence;
-pub mod rate;
+mod queue;
 mod reaction;
+mod recall;
 mod receipt;
+mod refusals;
+mod seal;
 mod typing;
-mod waiting;
+mod watch;
 
-pub use conversation::Conversation;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+pub use self::conversation::Conversation;
+pub use self::dedupe::{Bloom, Filter};
 use crate::limits::Limits;
 use crate::model::{
     CloseReason, Event, LoadKey, Mark, MessageId, Profile, Reply, Role, SessionId, Signal, UserId,
     Version,
 };
 
-/// Whether token buckets hold (`rate_limits`).
+/// Whether the rates of commands are in force (`rate_limits`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimits {
     On,
     Off,
 }
 
+/// What of the settings a conversation needs; shared by all of a shard.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
+    /// How long a user without sockets still counts as online.
     pub offline_grace_ms: u64,
     pub rate_limits: RateLimits,
 }
@@ -53,9 +74,10 @@ pub struct Joiner {
     pub version: Version,
 }
 
-/// Whose command made an event.
+/// Where a numbered event came from: who gets the ack, and whose sockets see the `client_msg_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
+    /// `None` when the socket left before its command was decided.
     pub session: Option<SessionId>,
     pub user: UserId,
     pub reference: Option<String>,
@@ -67,44 +89,40 @@ pub enum Audience {
     All,
     AllBut(UserId),
     One(SessionId),
+    AllV1,
     AllV2,
 }
 
-/// What the machine wants done, in this order.
+/// What the shard does for the conversation, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Decided and numbered: to the log, and to everyone once it is durable. A v2 `origin` gets its
-    /// ack right before.
-    Append {
-        event: Arc<Event>,
-        origin: Origin,
-    },
-    /// A mark rose: the newest of each user is to be stored within a second.
+    /// Decided and numbered: log it, show it once it is durable.
+    Append { event: Arc<Event>, origin: Origin },
+    /// A mark rose: store the newest of each user within a second. `Mark::message` rises with every
+    /// mark of a user.
     Mark(Mark),
     /// Told at once, never stored.
-    Signal {
-        audience: Audience,
-        signal: Signal,
-    },
-    Reply {
-        session: SessionId,
-        reply: Reply,
-    },
-    /// Shows decided state: told when everything decided up to now is durable.
-    ReplyWhenDurable {
-        session: SessionId,
-        reply: Reply,
-    },
-    Close {
-        session: SessionId,
-        reason: CloseReason,
-    },
-    /// Asks the store; answered by [`Conversation::loaded`].
+    Signal { audience: Audience, signal: Signal },
+    /// To one socket, at once.
+    Reply { session: SessionId, reply: Reply },
+    /// Shows decided state: to one socket when everything decided up to now is durable.
+    ReplyWhenDurable { session: SessionId, reply: Reply },
+    /// The socket is out already: nothing more is addressed to it.
+    Close { session: SessionId, reason: CloseReason },
+    /// Ask the store; answered by [`Conversation::loaded`] exactly once.
     Load(LoadKey),
 }
 
-/// Where message ids come from.
+pub type Effects = Vec<Effect>;
+
+/// Where message ids come from: the shard's lease.
 pub trait Ids {
-    /// An id above `after`; `None` when the shard has none left.
+    /// An id above `after`, never given before; `None` when there is none at the moment.
     fn next(&mut self, after: u64) -> Option<MessageId>;
+
+    /// Whether the log takes another record. Asked before anything is numbered, also for commands that
+    /// waited for old state.
+    fn may_append(&self) -> bool {
+        true
+    }
 }

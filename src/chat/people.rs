@@ -1,129 +1,148 @@
-//! Who is here: sockets and the users behind them.
+//! The sockets and users of a conversation. A socket knows its user by a dense index, so that the hot
+//! paths hash a [`SessionId`] once and never a text.
 //!
-//! A user stays as long as there is a socket, an `offline` to be told, or a mark that the store may not
-//! have yet. Users are known by a small number inside, so that nothing on a command's way hashes an id.
+//! A user stays as long as anything about it is not in the store or has not been told: see
+//! `Conversation::may_release`. An index is reused only after that.
 
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use slab::Slab;
+use smallvec::SmallVec;
 
+use super::Joiner;
+use super::presence::Seen;
 use super::rate::Bucket;
-use super::receipt::Marks;
+use super::receipt::Receipt;
 use super::typing::Typing;
-use crate::limits::Limits;
-use crate::model::{Mono, Profile, Role, SessionId, UserId, Version};
+use crate::limits::Rate;
+use crate::model::{Profile, Role, SessionId, UserId, Version};
 
-#[derive(Debug)]
-pub struct Session {
-    pub user: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct UserIndex(usize);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    pub user: UserIndex,
     pub role: Role,
     pub version: Version,
 }
 
 #[derive(Debug)]
-pub struct User {
+pub(super) struct User {
+    /// As the newest of its sockets brought it.
     pub profile: Arc<Profile>,
-    pub sockets: u32,
-    /// Messages, edits, deletes and reactions.
-    pub events: Bucket,
-    /// What the others were told last.
-    pub is_announced: bool,
-    /// Without sockets since; told as `offline` then.
-    pub offline_at: Option<Mono>,
+    /// In the order in which they came.
+    pub sessions: SmallVec<[SessionId; 2]>,
+    pub seen: Seen,
     pub typing: Typing,
-    pub marks: Marks,
-}
-
-impl User {
-    pub fn id(&self) -> &UserId {
-        &self.profile.id
-    }
-
-    /// Online as others see it: the grace after the last socket included.
-    pub fn is_online(&self) -> bool {
-        self.sockets > 0 || self.offline_at.is_some()
-    }
+    pub receipt: Receipt,
+    pub bucket: Bucket,
+    /// Commands of this user that wait for old state.
+    pub commands_waiting: u32,
 }
 
 #[derive(Debug, Default)]
-pub struct People {
-    pub sessions: HashMap<SessionId, Session>,
-    pub users: Slab<User>,
-    by_id: HashMap<UserId, usize>,
-    online: usize,
+pub(super) struct People {
+    sessions: HashMap<SessionId, Session>,
+    users: Slab<User>,
+    by_id: HashMap<UserId, UserIndex>,
+}
+
+/// What is known about a user who is not in memory.
+pub(super) struct Unknown {
+    pub receipt: Receipt,
+    pub rate: Rate,
 }
 
 impl People {
-    /// How many users are online.
-    pub fn online(&self) -> usize {
-        self.online
+    /// A socket comes in.
+    pub fn enter(&mut self, session: SessionId, joiner: Joiner, unknown: Unknown) -> UserIndex {
+        let Joiner { profile, role, version } = joiner;
+        let user = match self.by_id.get(&profile.id) {
+            Some(&user) => {
+                self[user].profile = profile;
+                user
+            }
+            None => self.insert(profile, unknown),
+        };
+        self[user].sessions.push(session);
+        self.sessions.insert(session, Session { user, role, version });
+        user
     }
 
-    pub fn number_of(&self, user: &UserId) -> Option<usize> {
+    fn insert(&mut self, profile: Arc<Profile>, unknown: Unknown) -> UserIndex {
+        let id = profile.id.clone();
+        let user = UserIndex(self.users.insert(User {
+            profile,
+            sessions: SmallVec::new(),
+            seen: Seen::default(),
+            typing: Typing::default(),
+            receipt: unknown.receipt,
+            bucket: Bucket::new(unknown.rate),
+            commands_waiting: 0,
+        }));
+        self.by_id.insert(id, user);
+        user
+    }
+
+    /// A socket goes; its user stays.
+    pub fn leave(&mut self, session: SessionId) -> Option<UserIndex> {
+        let user = self.sessions.remove(&session)?.user;
+        self[user].sessions.retain(|held| *held != session);
+        Some(user)
+    }
+
+    pub fn remove(&mut self, user: UserIndex) {
+        let User { profile, .. } = self.users.remove(user.0);
+        self.by_id.remove(&profile.id);
+    }
+
+    pub fn session(&self, session: SessionId) -> Option<Session> {
+        self.sessions.get(&session).copied()
+    }
+
+    pub fn session_mut(&mut self, session: SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(&session)
+    }
+
+    pub fn is_here(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub fn find(&self, user: &UserId) -> Option<UserIndex> {
         self.by_id.get(user).copied()
     }
 
-    /// The user, with the newest profile; new if nobody knew it.
-    pub fn enter(&mut self, profile: Arc<Profile>, limits: &Limits) -> usize {
-        let number = match self.by_id.get(&profile.id) {
-            Some(&number) => number,
-            None => {
-                let id = profile.id.clone();
-                let number = self.users.insert(User {
-                    profile: profile.clone(),
-                    sockets: 0,
-                    events: Bucket::new(limits.events_per_user),
-                    is_announced: false,
-                    offline_at: None,
-                    typing: Typing::default(),
-                    marks: Marks::default(),
-                });
-                self.by_id.insert(id, number);
-                number
-            }
-        };
-        let user = &mut self.users[number];
-        if !user.is_online() {
-            self.online += 1;
-        }
-        user.profile = profile;
-        user.sockets += 1;
-        user.offline_at = None;
-        number
+    /// In the order of their indices.
+    pub fn users(&self) -> impl Iterator<Item = (UserIndex, &User)> {
+        self.users.iter().map(|(index, user)| (UserIndex(index), user))
     }
 
-    /// The user's grace is over.
-    pub fn went_offline(&mut self, number: usize) {
-        self.users[number].offline_at = None;
-        self.online -= 1;
+    pub fn get(&self, user: UserIndex) -> Option<&User> {
+        self.users.get(user.0)
     }
 
-    /// Forgets the user when nothing holds it.
-    pub fn forget_if_done(&mut self, number: usize, sealed: u64) {
-        let Some(user) = self.users.get(number) else { return };
-        if !user.is_online() && !user.is_announced && user.marks.may_leave_memory(sealed) {
-            let user = self.users.remove(number);
-            self.by_id.remove(user.id());
-        }
+    pub fn sockets(&self) -> usize {
+        self.sessions.len()
     }
 
-    pub fn forget_done(&mut self, sealed: u64) {
-        let numbers: Vec<usize> = self.users.iter().map(|(number, _)| number).collect();
-        for number in numbers {
-            self.forget_if_done(number, sealed);
-        }
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
     }
+}
 
-    /// The sockets of a user, always in the same order.
-    pub fn sessions_of(&self, number: usize) -> Vec<SessionId> {
-        let mut sessions: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.user == number)
-            .map(|(&id, _)| id)
-            .collect();
-        sessions.sort_unstable();
-        sessions
+impl Index<UserIndex> for People {
+    type Output = User;
+
+    fn index(&self, user: UserIndex) -> &User {
+        &self.users[user.0]
+    }
+}
+
+impl IndexMut<UserIndex> for People {
+    fn index_mut(&mut self, user: UserIndex) -> &mut User {
+        &mut self.users[user.0]
     }
 }

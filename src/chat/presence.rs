@@ -1,62 +1,256 @@
-//! Who is online, as the others are told: net changes, once per tick.
+//! Who is here (PROTOCOL, `user_status`). Counts sockets per user: `online` on the first, `offline` when
+//! the grace after the last is over.
 //!
-//! A user is online from the first socket to `offline_grace_ms` after the last. Others hear of it at the
-//! next tick, and only of what then differs from what they were told; so a page that reloads is not
-//! noticed. In a crowd nobody is told of single users (joins must not be quadratic): v2 gets the count.
-//! When the crowd is over, the next tick tells what changed meanwhile.
+//! ```text
+//!            first socket              last socket gone
+//!   absent ───────────────► present ────────────────────► in grace ──┐
+//!      ▲                       ▲ └─ a socket comes back ──────┘      │ grace over, kicked
+//!      └──────────────────────────────────────────────────────────────┘
+//! ```
+//! What changed is told once per tick, as net state: `is_announced` is what the others were told last. A
+//! joining socket is told at once: itself first, then everyone who is announced; who came in the same
+//! tick follows with the tick, so that nobody is told twice.
+//!
+//! In a crowd (more than [`CROWD`] present) nothing is announced: `is_announced` stands still, a joining
+//! socket hears of itself only, v2 hears how many there are. The crowd is over at nine tenths of
+//! [`CROWD`]; then everybody is told everything once.
 
-use crate::limits::{CROWD_COUNT_EVERY_MS, PRESENCE_TICK_MS};
-use crate::model::Mono;
+use std::collections::VecDeque;
 
+use super::agenda::Task;
+use super::conversation::Conversation;
+use super::people::UserIndex;
+use super::{Audience, Effect, Effects};
+use crate::limits::{CROWD, PRESENCE_TICK_MS};
+use crate::model::{Mono, SessionId, Signal, Version};
+
+/// A crowd is over when so few are left.
+const CROWD_OVER: usize = CROWD * 9 / 10;
+/// A crowd hears of its size at most this often.
+const COUNT_EVERY_MS: u64 = 1_000;
+
+/// How a user is seen.
 #[derive(Debug, Default)]
-pub struct Presence {
-    /// Users whose state may differ from what was told.
-    changed: Vec<usize>,
-    tick_at: Option<Mono>,
-    counted_at: Option<Mono>,
-    count_told: u32,
+pub(super) struct Seen {
+    /// Has a socket, or had one within the grace.
+    is_present: bool,
+    /// The others were told `online` last.
+    is_announced: bool,
+    /// In the list of the next tick.
+    is_queued: bool,
+    /// When the grace ends.
+    offline_at: Option<Mono>,
 }
 
-impl Presence {
-    /// The user came or went.
-    pub fn changed(&mut self, user: usize, now: Mono) {
-        if !self.changed.contains(&user) {
-            self.changed.push(user);
+impl Seen {
+    /// Something about the user is still to be told.
+    pub fn is_held(&self) -> bool {
+        self.is_present || self.is_announced || self.is_queued
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Crowd {
+    #[default]
+    No,
+    Yes,
+    /// Few enough again; the next tick tells everybody everything.
+    Over,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    present: usize,
+    crowd: Crowd,
+    announced: Vec<UserIndex>,
+    /// Whose state may differ from what was told, in order of the change.
+    changed: Vec<UserIndex>,
+    /// Ends of graces, in order; those of users who came back meanwhile are stale.
+    absences: VecDeque<(Mono, UserIndex)>,
+    count_told: Option<usize>,
+    count_told_at: Mono,
+}
+
+impl Conversation {
+    pub(super) fn is_crowd(&self) -> bool {
+        self.presence.crowd != Crowd::No
+    }
+
+    /// A socket of the user came in.
+    pub(super) fn appear(
+        &mut self,
+        user: UserIndex,
+        session: SessionId,
+        version: Version,
+        out: &mut Effects,
+    ) {
+        let seen = &mut self.people[user].seen;
+        seen.offline_at = None;
+        if !seen.is_present {
+            seen.is_present = true;
+            self.presence.present += 1;
+            self.size_changed();
+            self.presence_changed(user);
         }
-        self.tick_at.get_or_insert(now.after(PRESENCE_TICK_MS));
-    }
-
-    pub fn is_due(&self, now: Mono) -> bool {
-        self.tick_at.is_some_and(|at| at <= now)
-    }
-
-    pub fn next_timeout(&self) -> Option<Mono> {
-        self.tick_at
-    }
-
-    /// The tick: users to look at, each once.
-    pub fn take_changed(&mut self) -> Vec<usize> {
-        self.tick_at = None;
-        std::mem::take(&mut self.changed)
-    }
-
-    /// In a crowd: the count, if it is time to tell it and it differs; what changed stays for later.
-    pub fn crowd_tick(&mut self, online: u32, now: Mono) -> Option<u32> {
-        self.tick_at = None;
-        if online == self.count_told {
-            return None;
+        self.tell_status(user, Audience::One(session), out);
+        if !self.is_crowd() {
+            for at in 0..self.presence.announced.len() {
+                let other = self.presence.announced[at];
+                if other != user {
+                    let id = self.people[other].profile.id.clone();
+                    let signal = Signal::Status { user: id, online: true, at: self.wall };
+                    out.push(Effect::Signal { audience: Audience::One(session), signal });
+                }
+            }
+        } else if version == Version::V2 {
+            out.push(Effect::Signal { audience: Audience::One(session), signal: self.count() });
         }
-        let next = self.counted_at.map_or(now, |at| at.after(CROWD_COUNT_EVERY_MS));
-        if next > now {
-            self.tick_at = Some(next);
-            return None;
-        }
-        self.counted_at = Some(now);
-        self.count_told = online;
-        Some(online)
     }
 
-    pub fn is_quiet(&self) -> bool {
-        self.changed.is_empty()
+    /// The last socket of the user is gone.
+    pub(super) fn begin_absence(&mut self, user: UserIndex) {
+        let grace_ms = self.settings.offline_grace_ms;
+        if grace_ms == 0 {
+            self.disappear(user);
+            return;
+        }
+        let due = self.mono.after(grace_ms);
+        self.people[user].seen.offline_at = Some(due);
+        self.presence.absences.push_back((due, user));
+        self.agenda.set_earliest(Task::Offline, due);
+    }
+
+    pub(super) fn absences_due(&mut self) {
+        while let Some(&(due, user)) = self.presence.absences.front() {
+            if due > self.mono {
+                self.agenda.set(Task::Offline, due);
+                return;
+            }
+            self.presence.absences.pop_front();
+            if self.people.get(user).is_some_and(|user| user.seen.offline_at == Some(due)) {
+                self.disappear(user);
+            }
+        }
+    }
+
+    /// The user counts as absent from now on.
+    pub(super) fn disappear(&mut self, user: UserIndex) {
+        let seen = &mut self.people[user].seen;
+        seen.offline_at = None;
+        if std::mem::take(&mut seen.is_present) {
+            self.presence.present -= 1;
+            self.size_changed();
+            self.presence_changed(user);
+        }
+    }
+
+    pub(super) fn presence_tick(&mut self, out: &mut Effects) {
+        let mut changed = std::mem::take(&mut self.presence.changed);
+        for &user in &changed {
+            self.people[user].seen.is_queued = false;
+            if !self.is_crowd() && self.settle(user) {
+                self.announce(user, out);
+            }
+            self.may_release(user);
+        }
+        changed.clear();
+        self.presence.changed = changed;
+        if self.presence.crowd == Crowd::Over {
+            self.tell_everything(out);
+        }
+    }
+
+    pub(super) fn count_due(&mut self, out: &mut Effects) {
+        let presence = &mut self.presence;
+        if presence.crowd == Crowd::Yes && presence.count_told != Some(presence.present) {
+            presence.count_told = Some(presence.present);
+            presence.count_told_at = self.mono;
+            out.push(Effect::Signal { audience: Audience::AllV2, signal: self.count() });
+        }
+    }
+
+    /// With nobody else to hear it there is nothing to tell, now or later.
+    fn presence_changed(&mut self, user: UserIndex) {
+        let held = &self.people[user];
+        let is_alone = self.people.sockets() == held.sessions.len();
+        if is_alone && !self.is_crowd() {
+            self.settle(user);
+        } else if !held.seen.is_queued {
+            self.people[user].seen.is_queued = true;
+            self.presence.changed.push(user);
+            self.agenda.set_earliest(Task::PresenceTick, self.mono.after(PRESENCE_TICK_MS));
+        }
+    }
+
+    /// Makes the user's state the one that was told; `true` when that was another.
+    fn settle(&mut self, user: UserIndex) -> bool {
+        let seen = &mut self.people[user].seen;
+        if seen.is_announced == seen.is_present {
+            return false;
+        }
+        seen.is_announced = seen.is_present;
+        let announced = &mut self.presence.announced;
+        if seen.is_present {
+            announced.push(user);
+        } else {
+            announced.retain(|held| *held != user);
+        }
+        true
+    }
+
+    fn announce(&self, user: UserIndex, out: &mut Effects) {
+        let held = &self.people[user];
+        let audience = match held.seen.is_present {
+            true => Audience::AllBut(held.profile.id.clone()),
+            false => Audience::All,
+        };
+        self.tell_status(user, audience, out);
+    }
+
+    fn tell_status(&self, user: UserIndex, audience: Audience, out: &mut Effects) {
+        let held = &self.people[user];
+        let (user, online) = (held.profile.id.clone(), held.seen.is_present);
+        out.push(Effect::Signal {
+            audience,
+            signal: Signal::Status { user, online, at: self.wall },
+        });
+    }
+
+    fn size_changed(&mut self) {
+        let presence = &mut self.presence;
+        match presence.crowd {
+            Crowd::No | Crowd::Over if presence.present > CROWD => presence.crowd = Crowd::Yes,
+            Crowd::Yes if presence.present <= CROWD_OVER => {
+                presence.crowd = Crowd::Over;
+                presence.count_told = None;
+                self.agenda.set_earliest(Task::PresenceTick, self.mono.after(PRESENCE_TICK_MS));
+            }
+            _ => {}
+        }
+        if self.presence.crowd == Crowd::Yes {
+            let next = self.presence.count_told_at.after(COUNT_EVERY_MS);
+            let due = next.max(self.mono.after(PRESENCE_TICK_MS));
+            self.agenda.set_earliest(Task::PresenceCount, due);
+        }
+    }
+
+    /// The crowd is over: sockets that came meanwhile know nobody, others know who has left.
+    fn tell_everything(&mut self, out: &mut Effects) {
+        self.presence.crowd = Crowd::No;
+        let users: Vec<_> = self
+            .people
+            .users()
+            .filter(|(_, user)| user.seen.is_present || user.seen.is_announced)
+            .map(|(user, _)| user)
+            .collect();
+        for user in users {
+            self.settle(user);
+            self.announce(user, out);
+            self.may_release(user);
+        }
+    }
+
+    fn count(&self) -> Signal {
+        Signal::PresenceCount { count: u32::try_from(self.presence.present).unwrap_or(u32::MAX) }
     }
 }

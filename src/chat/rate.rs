@@ -1,47 +1,70 @@
-//! Token buckets (as in RFC 2697, one rate): `burst` tokens at most, `per_second` new ones a second.
-//! Counted in thousandths, so that a slow rate gains something every millisecond.
+//! Token buckets, in whole numbers: thousandths of a token, filled by the milliseconds that passed.
+//!
+//! A bucket begins full. Time that seems to go back fills nothing.
 
 use crate::limits::Rate;
 use crate::model::Mono;
 
 const TOKEN: u64 = 1_000;
+/// What a bucket that is never filled tells a client to wait.
+const RETRY_MS_MAX: u64 = 60_000;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bucket {
     rate: Rate,
     /// Thousandths of a token.
     level: u64,
-    filled_at: Mono,
+    at: Mono,
 }
 
 impl Bucket {
     pub fn new(rate: Rate) -> Bucket {
-        Bucket { rate, level: u64::from(rate.burst) * TOKEN, filled_at: Mono(0) }
+        Bucket { rate, level: u64::from(rate.burst) * TOKEN, at: Mono(0) }
     }
 
     /// Takes a token, or says in how many ms there will be one.
     pub fn take(&mut self, now: Mono) -> Result<(), u64> {
-        self.fill(now);
-        if self.level >= TOKEN {
-            self.level -= TOKEN;
-            return Ok(());
+        self.level = self.level_at(now);
+        self.at = self.at.max(now);
+        match self.level.checked_sub(TOKEN) {
+            Some(rest) => {
+                self.level = rest;
+                Ok(())
+            }
+            None => Err(self.ms_until(TOKEN)),
         }
-        let per_ms = u64::from(self.rate.per_second).max(1);
-        Err((TOKEN - self.level).div_ceil(per_ms))
     }
 
-    /// Nobody took from it for long: it need not be kept.
+    /// Puts back a token that was taken in vain.
+    pub fn give_back(&mut self) {
+        self.level = (self.level + TOKEN).min(self.capacity());
+    }
+
     pub fn is_full(&self, now: Mono) -> bool {
-        let mut filled = self.clone();
-        filled.fill(now);
-        filled.level >= u64::from(self.rate.burst) * TOKEN
+        self.level_at(now) >= self.capacity()
     }
 
-    fn fill(&mut self, now: Mono) {
-        let gained = now.since(self.filled_at).saturating_mul(u64::from(self.rate.per_second));
-        let most = u64::from(self.rate.burst) * TOKEN;
-        self.level = self.level.saturating_add(gained).min(most);
-        self.filled_at = self.filled_at.max(now);
+    /// When the bucket will be full if nothing more is taken.
+    pub fn full_at(&self) -> Mono {
+        self.at.after(self.ms_until(self.capacity()))
+    }
+
+    fn capacity(&self) -> u64 {
+        u64::from(self.rate.burst) * TOKEN
+    }
+
+    fn level_at(&self, now: Mono) -> u64 {
+        let filled = now.since(self.at).saturating_mul(u64::from(self.rate.per_second));
+        self.level.saturating_add(filled).min(self.capacity())
+    }
+
+    fn ms_until(&self, level: u64) -> u64 {
+        let lacking = level.saturating_sub(self.level);
+        match u64::from(self.rate.per_second) {
+            0 if lacking > 0 => RETRY_MS_MAX,
+            0 => 0,
+            per_second => lacking.div_ceil(per_second),
+        }
     }
 }
 
@@ -49,24 +72,42 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_burst_then_the_rate() {
-        let mut bucket = Bucket::new(Rate { per_second: 5, burst: 3 });
-        let mut take = |ms| bucket.take(Mono(ms));
-        assert_eq!((take(0), take(0), take(0)), (Ok(()), Ok(()), Ok(())));
-        assert_eq!(take(0), Err(200));
-        assert_eq!(take(199), Err(1));
-        assert_eq!(take(200), Ok(()));
-        assert_eq!(take(200), Err(200));
-        assert_eq!((take(60_000), take(60_000), take(60_000)), (Ok(()), Ok(()), Ok(())));
-        assert_eq!(take(60_000), Err(200));
+    fn check(per_second: u32, burst: u32, takes: &[(u64, Result<(), u64>)]) {
+        let mut bucket = Bucket::new(Rate { per_second, burst });
+        for (step, (ms, expected)) in takes.iter().enumerate() {
+            assert_eq!(bucket.take(Mono(*ms)), *expected, "step {step} at {ms} ms");
+        }
     }
 
     #[test]
-    fn a_clock_that_stands_still_gives_nothing() {
-        let mut bucket = Bucket::new(Rate { per_second: 1_000, burst: 1 });
-        assert_eq!(bucket.take(Mono(5)), Ok(()));
-        assert_eq!(bucket.take(Mono(4)), Err(1));
-        assert!(!bucket.is_full(Mono(5)) && bucket.is_full(Mono(6)));
+    fn a_burst_passes_then_the_rate_holds() {
+        check(5, 2, &[(0, Ok(())), (0, Ok(())), (0, Err(200)), (199, Err(1)), (200, Ok(()))]);
+    }
+
+    #[test]
+    fn tokens_do_not_pile_up_over_the_burst() {
+        check(5, 2, &[(0, Ok(())), (60_000, Ok(())), (60_000, Ok(())), (60_000, Err(200))]);
+    }
+
+    #[test]
+    fn time_that_goes_back_fills_nothing() {
+        check(5, 1, &[(1_000, Ok(())), (500, Err(200)), (1_199, Err(1)), (1_200, Ok(()))]);
+    }
+
+    #[test]
+    fn a_rate_of_nothing_never_refills() {
+        check(0, 1, &[(0, Ok(())), (u64::MAX, Err(60_000))]);
+        check(5, 0, &[(0, Err(200)), (10_000, Err(200))]);
+    }
+
+    #[test]
+    fn a_bucket_knows_when_it_is_full() {
+        let mut bucket = Bucket::new(Rate { per_second: 5, burst: 20 });
+        assert!(bucket.is_full(Mono(0)));
+        assert_eq!(bucket.take(Mono(10)), Ok(()));
+        assert_eq!(bucket.full_at(), Mono(210));
+        assert!(!bucket.is_full(Mono(209)) && bucket.is_full(Mono(210)));
+        bucket.give_back();
+        assert!(bucket.is_full(Mono(10)));
     }
 }

@@ -1,139 +1,389 @@
-//! How far users have read.
+//! Read receipts (PROTOCOL, `read_receipt`, "The receipt storm").
 //!
-//! A mark only rises. Two things raise it: a receipt, which is told to everyone, and sending a message,
-//! which is not. So there are two marks of a user in memory: the *stored* one, raised by both (unread
-//! messages are those after it), and the *shown* one, raised by receipts alone. A receipt at or below the
-//! shown mark says nothing new; that is the receipt storm of the guide's page, and costs one comparison.
-//! After a reload both begin at the stored one.
+//! Two marks per user. `mark` is what is stored and what unread counts are taken from: explicit receipts
+//! and own messages raise it ("sending raises one's own mark"). `read` is the highest explicit receipt:
+//! a receipt above it is told to all, the author of the message included, once. The store keeps `mark`
+//! alone; for a user who comes back into memory it stands for both, so that a receipt for something old
+//! stays a silent no-op.
 //!
-//! In a crowd at most one receipt a user and second goes out, the newest.
+//! A repeat ends at one comparison: nothing is allocated, logged or answered (a v2 receipt with a `ref`
+//! has its ack). A receipt waits in its user's own list, not in the commands' queue, while the store is
+//! asked for the mark or the message: the mark is a maximum, so their order does not matter.
+//!
+//! A message that is not durable yet is no message here: its id must not be shown before it.
 
-use crate::limits::CROWD_RECEIPT_EVERY_MS;
-use crate::model::{Mark, MessageId, Mono};
+use std::borrow::Cow;
 
-#[derive(Debug, Default)]
-pub struct Marks {
-    is_known: bool,
-    stored: Option<Mark>,
-    shown: Option<MessageId>,
-    /// The stored mark was handed out and is not durable yet.
-    is_undurable: bool,
-    segment: u64,
-    /// In a crowd: when a receipt was told last, and whether one waits.
+use super::agenda::Task;
+use super::conversation::Conversation;
+use super::decide::Speaker;
+use super::people::UserIndex;
+use super::recall::Answer;
+use super::refusals::{NO_MESSAGE, RECEIPTS_WAITING, STORAGE_UNAVAILABLE};
+use super::{Audience, Effect, Effects};
+use crate::model::{Ack, LoadKey, Loaded, Mark, MessageId, Mono, Signal, UserId, Version};
+
+/// In a crowd, receipts of one user are told at most this often.
+const CROWD_RECEIPT_EVERY_MS: u64 = 1_000;
+/// Receipts of one user that wait for the store. One more is dropped: the page sends it again.
+const RECEIPTS_WAITING_MAX: usize = 64;
+
+/// Whether the stored mark is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Knowledge {
+    No,
+    Asked,
+    Yes,
+}
+
+/// Where the newest mark is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// In the store's pages.
+    Store,
+    /// On its way to the disk.
+    Undurable,
+    /// In the log, in this segment or an earlier one.
+    Log { segment: u64 },
+}
+
+#[derive(Debug)]
+struct WaitingReceipt {
+    speaker: Speaker,
+    message: MessageId,
+    reference: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Receipt {
+    knowledge: Knowledge,
+    read: MessageId,
+    mark: MessageId,
+    kept: Kept,
+    waiting: Vec<WaitingReceipt>,
+    /// In a crowd: when one was told last, and whether a newer one waits for its second.
     told_at: Option<Mono>,
-    is_waiting: bool,
+    is_due: bool,
 }
 
-impl Marks {
-    /// Whether the store was asked, or has nothing.
-    pub fn is_known(&self) -> bool {
-        self.is_known
+impl Receipt {
+    /// Of a conversation that has no marks in the store.
+    pub fn none_stored() -> Receipt {
+        Receipt { knowledge: Knowledge::Yes, ..Receipt::unknown() }
     }
 
-    /// What the store has; a send may have raised the mark meanwhile.
-    pub fn read(&mut self, mark: Option<Mark>) {
-        self.is_known = true;
-        self.shown = self.shown.max(mark.as_ref().map(|mark| mark.message));
-        if self.stored.as_ref().map(|mark| mark.message) < mark.as_ref().map(|mark| mark.message) {
-            self.stored = mark;
+    pub fn unknown() -> Receipt {
+        Receipt {
+            knowledge: Knowledge::No,
+            read: MessageId(0),
+            mark: MessageId(0),
+            kept: Kept::Store,
+            waiting: Vec::new(),
+            told_at: None,
+            is_due: false,
         }
     }
 
-    pub fn shown(&self) -> Option<MessageId> {
-        self.shown
+    /// Receipts at or below this say nothing new.
+    pub fn read(&self) -> MessageId {
+        self.read
     }
 
-    pub fn has_read(&self, message: MessageId) -> bool {
-        self.stored.as_ref().is_some_and(|mark| mark.message >= message)
+    pub fn mark(&self) -> MessageId {
+        self.mark
     }
 
-    /// A receipt, or a message sent: the mark to store, if it rose.
-    pub fn raise(&mut self, mark: Mark) -> Option<Mark> {
-        if self.stored.as_ref().is_some_and(|stored| stored.message >= mark.message) {
-            return None;
-        }
-        self.is_undurable = true;
-        self.stored = Some(mark.clone());
-        Some(mark)
-    }
-
-    /// A receipt above the shown mark.
-    pub fn show(&mut self, message: MessageId) {
-        self.shown = Some(message);
-    }
-
-    pub fn durable(&mut self, message: MessageId, segment: u64) {
-        self.segment = segment;
-        if self.stored.as_ref().is_some_and(|stored| stored.message == message) {
-            self.is_undurable = false;
-        }
-    }
-
-    pub fn may_leave_memory(&self, sealed: u64) -> bool {
-        !self.is_undurable && self.segment <= sealed
-    }
-
-    /// In a crowd: whether a receipt may be told now; if not it waits for its time.
-    pub fn may_tell(&mut self, now: Mono) -> bool {
-        let is_due = self.told_at.is_none_or(|at| now >= at.after(CROWD_RECEIPT_EVERY_MS));
-        self.is_waiting = !is_due;
-        if is_due {
-            self.told_at = Some(now);
-        }
-        is_due
-    }
-
-    pub fn told(&mut self) {
-        self.is_waiting = false;
-    }
-
-    /// When the receipt that waits is to be told.
-    pub fn next_timeout(&self) -> Option<Mono> {
-        self.is_waiting.then(|| self.told_at.map(|at| at.after(CROWD_RECEIPT_EVERY_MS)))?
+    /// Nothing is lost when this is forgotten.
+    pub fn is_settled(&self) -> bool {
+        self.kept == Kept::Store
+            && self.knowledge != Knowledge::Asked
+            && self.waiting.is_empty()
+            && !self.is_due
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{UserId, Wall};
+/// What is known of a message that a receipt names.
+enum Named {
+    Message { ordinal: u64 },
+    Nothing,
+    NotInMemory,
+}
 
-    fn mark(message: u64) -> Mark {
-        Mark {
-            user: UserId::from_number(1).unwrap(),
-            message: MessageId(message),
-            ordinal: message,
-            at: Wall(0),
+impl Conversation {
+    pub(super) fn read(
+        &mut self,
+        speaker: Speaker,
+        message: MessageId,
+        reference: Option<Cow<'_, str>>,
+        out: &mut Effects,
+    ) {
+        let receipt = &self.people[speaker.user].receipt;
+        let is_known = receipt.knowledge == Knowledge::Yes;
+        if message <= receipt.read && message.0 > 0 {
+            self.acknowledge_receipt(speaker, None, reference, out);
+        } else if !is_known || matches!(self.named(message), Named::NotInMemory) {
+            self.wait_with_receipt(speaker, message, reference, out);
+        } else {
+            self.decide_receipt(speaker, message, reference, out);
         }
     }
 
-    #[test]
-    fn the_stored_mark_rises_and_never_falls() {
-        let mut marks = Marks::default();
-        marks.read(Some(mark(5)));
-        assert_eq!(marks.raise(mark(5)), None);
-        assert_eq!(marks.raise(mark(7)), Some(mark(7)));
-        assert_eq!(marks.raise(mark(6)), None);
-        assert!(marks.has_read(MessageId(7)) && !marks.has_read(MessageId(8)));
+    /// Both the mark and the message are known.
+    fn decide_receipt(
+        &mut self,
+        speaker: Speaker,
+        message: MessageId,
+        reference: Option<Cow<'_, str>>,
+        out: &mut Effects,
+    ) {
+        let read = self.people[speaker.user].receipt.read;
+        match self.named(message) {
+            Named::Message { .. } if message <= read => {
+                self.acknowledge_receipt(speaker, None, reference, out);
+            }
+            Named::Message { ordinal } => {
+                self.raise_read(speaker.user, message, ordinal, out);
+                self.acknowledge_receipt(speaker, Some(message), reference, out);
+            }
+            Named::Nothing | Named::NotInMemory if speaker.version == Version::V2 => {
+                let reference = reference.map(Cow::into_owned);
+                self.refuse(speaker.session, NO_MESSAGE, reference, out);
+            }
+            Named::Nothing | Named::NotInMemory => {}
+        }
     }
 
-    #[test]
-    fn what_the_store_says_late_does_not_lower_it() {
-        let mut marks = Marks::default();
-        assert_eq!(marks.raise(mark(9)), Some(mark(9)));
-        marks.read(Some(mark(5)));
-        assert!(marks.has_read(MessageId(9)));
-        assert_eq!(marks.shown(), Some(MessageId(5)));
+    fn named(&self, message: MessageId) -> Named {
+        match self.messages.get(message) {
+            Some(held) if held.seq <= self.seals.durable() => {
+                Named::Message { ordinal: held.ordinal }
+            }
+            Some(_) => Named::Nothing,
+            None if self.is_no_message(message) => Named::Nothing,
+            None => Named::NotInMemory,
+        }
     }
 
-    #[test]
-    fn a_mark_stays_until_the_newest_one_is_sealed() {
-        let mut marks = Marks::default();
-        marks.raise(mark(1));
-        marks.raise(mark(2));
-        marks.durable(MessageId(1), 3);
-        assert!(!marks.may_leave_memory(9));
-        marks.durable(MessageId(2), 4);
-        assert!(!marks.may_leave_memory(3) && marks.may_leave_memory(4));
+    fn raise_read(&mut self, user: UserIndex, message: MessageId, ordinal: u64, out: &mut Effects) {
+        self.people[user].receipt.read = message;
+        if message > self.people[user].receipt.mark {
+            self.raise_mark(user, message, ordinal, out);
+        }
+        let is_crowd = self.is_crowd();
+        let receipt = &mut self.people[user].receipt;
+        let next = receipt.told_at.map_or(self.mono, |at| at.after(CROWD_RECEIPT_EVERY_MS));
+        if is_crowd && next > self.mono {
+            receipt.is_due = true;
+            self.agenda.set_earliest(Task::Receipt(user), next);
+        } else {
+            self.tell_read(user, out);
+        }
+    }
+
+    /// One's own message, or an explicit receipt, is the newest that the user has seen.
+    pub(super) fn raise_mark(
+        &mut self,
+        user: UserIndex,
+        message: MessageId,
+        ordinal: u64,
+        out: &mut Effects,
+    ) {
+        let held = &mut self.people[user];
+        held.receipt.mark = message;
+        held.receipt.kept = Kept::Undurable;
+        let user = held.profile.id.clone();
+        out.push(Effect::Mark(Mark { user, message, ordinal, at: self.wall }));
+    }
+
+    fn tell_read(&mut self, user: UserIndex, out: &mut Effects) {
+        let held = &mut self.people[user];
+        held.receipt.told_at = Some(self.mono);
+        held.receipt.is_due = false;
+        let (user, message) = (held.profile.id.clone(), held.receipt.read);
+        let signal = Signal::Read { message, user, at: self.wall };
+        out.push(Effect::Signal { audience: Audience::All, signal });
+    }
+
+    pub(super) fn receipt_due(&mut self, user: UserIndex, out: &mut Effects) {
+        if self.people[user].receipt.is_due {
+            self.tell_read(user, out);
+        }
+        self.may_release(user);
+    }
+
+    /// Receipts carry an ack only for a client that named them.
+    fn acknowledge_receipt(
+        &self,
+        speaker: Speaker,
+        message: Option<MessageId>,
+        reference: Option<Cow<'_, str>>,
+        out: &mut Effects,
+    ) {
+        if let Some(reference) = reference {
+            let reference = Some(reference.into_owned());
+            self.acknowledge_now(speaker, Ack { reference, message, ..Ack::default() }, out);
+        }
+    }
+
+    /// The mark of a user who came in is asked for at once, so that receipts rarely wait.
+    pub(super) fn ask_for_mark(&mut self, user: UserIndex, out: &mut Effects) {
+        let held = &mut self.people[user];
+        if held.receipt.knowledge == Knowledge::No {
+            held.receipt.knowledge = Knowledge::Asked;
+            out.push(Effect::Load(LoadKey::Mark(held.profile.id.clone())));
+        }
+    }
+
+    fn wait_with_receipt(
+        &mut self,
+        speaker: Speaker,
+        message: MessageId,
+        reference: Option<Cow<'_, str>>,
+        out: &mut Effects,
+    ) {
+        let waiting = &mut self.people[speaker.user].receipt.waiting;
+        if waiting.len() >= RECEIPTS_WAITING_MAX {
+            if speaker.version == Version::V2 {
+                let reference = reference.map(Cow::into_owned);
+                self.refuse(speaker.session, RECEIPTS_WAITING, reference, out);
+            }
+            return;
+        }
+        let is_repeat = |held: &WaitingReceipt| {
+            held.message == message && held.speaker.session == speaker.session
+        };
+        if reference.is_none() && waiting.iter().any(is_repeat) {
+            return;
+        }
+        let reference = reference.map(Cow::into_owned);
+        waiting.push(WaitingReceipt { speaker, message, reference });
+        self.receipts_waiting.insert(speaker.user);
+        self.ask_for_mark(speaker.user, out);
+        self.settle_receipts(speaker.user, out);
+    }
+
+    /// Decides what can be decided of a user's waiting receipts and asks for what the others lack.
+    pub(super) fn settle_receipts(&mut self, user: UserIndex, out: &mut Effects) {
+        if self.people[user].receipt.knowledge != Knowledge::Yes {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.people[user].receipt.waiting);
+        for held in waiting {
+            let is_above = held.message > self.people[user].receipt.read;
+            if is_above && matches!(self.named(held.message), Named::NotInMemory) {
+                self.recall.ask(LoadKey::Message(held.message), out);
+                self.people[user].receipt.waiting.push(held);
+            } else {
+                let reference = held.reference.map(Cow::Owned);
+                self.decide_receipt(held.speaker, held.message, reference, out);
+            }
+        }
+        self.still_waiting(user);
+    }
+
+    fn still_waiting(&mut self, user: UserIndex) {
+        if self.people[user].receipt.waiting.is_empty() {
+            self.receipts_waiting.remove(&user);
+        }
+    }
+
+    /// A message is here, or is none, or could not be read.
+    pub(super) fn receipts_of_message(
+        &mut self,
+        message: MessageId,
+        answer: &Answer,
+        out: &mut Effects,
+    ) {
+        let concerns = |user: &&UserIndex| {
+            let waiting = &self.people[**user].receipt.waiting;
+            waiting.iter().any(|held| held.message == message)
+        };
+        let concerned: Vec<_> = self.receipts_waiting.iter().filter(concerns).copied().collect();
+        for user in concerned {
+            if matches!(answer, Answer::Failed) {
+                self.fail_receipts(user, |held| held.message == message, out);
+            }
+            self.settle_receipts(user, out);
+            self.may_release(user);
+        }
+    }
+
+    pub(super) fn mark_loaded(&mut self, id: &UserId, state: Loaded, out: &mut Effects) {
+        let Some(user) = self.people.find(id) else { return };
+        let receipt = &mut self.people[user].receipt;
+        if receipt.knowledge != Knowledge::Asked {
+            return;
+        }
+        let Loaded::Mark(mark) = state else {
+            receipt.knowledge = Knowledge::No;
+            self.fail_receipts(user, |_| true, out);
+            self.may_release(user);
+            return;
+        };
+        receipt.knowledge = Knowledge::Yes;
+        if let Some(mark) = mark {
+            receipt.read = receipt.read.max(mark.message);
+            receipt.mark = receipt.mark.max(mark.message);
+        }
+        self.settle_receipts(user, out);
+        self.may_release(user);
+    }
+
+    fn fail_receipts(
+        &mut self,
+        user: UserIndex,
+        fails: impl Fn(&WaitingReceipt) -> bool,
+        out: &mut Effects,
+    ) {
+        let waiting = std::mem::take(&mut self.people[user].receipt.waiting);
+        let (failed, left) = waiting.into_iter().partition(|held| fails(held));
+        self.people[user].receipt.waiting = left;
+        self.still_waiting(user);
+        for WaitingReceipt { speaker, reference, .. } in failed {
+            if speaker.version == Version::V2 {
+                self.refuse(speaker.session, STORAGE_UNAVAILABLE, reference, out);
+            }
+        }
+    }
+
+    /// A user who was removed reads nothing more.
+    pub(super) fn forget_receipts(&mut self, user: UserIndex) {
+        let receipt = &mut self.people[user].receipt;
+        receipt.waiting.clear();
+        receipt.is_due = false;
+        self.receipts_waiting.remove(&user);
+        self.agenda.cancel(Task::Receipt(user));
+    }
+
+    /// A mark that was handed to the log is on disk, in `segment` or earlier.
+    pub fn mark_durable(&mut self, user: &UserId, message: MessageId, segment: u64) {
+        let Some(user) = self.people.find(user) else { return };
+        let receipt = &mut self.people[user].receipt;
+        if receipt.mark != message || receipt.kept == Kept::Store {
+            return;
+        }
+        if self.seals.is_sealed_segment(segment) {
+            receipt.kept = Kept::Store;
+            self.may_release(user);
+        } else {
+            receipt.kept = Kept::Log { segment };
+            self.marks_in_log.push_back((segment, user));
+        }
+    }
+
+    /// Marks of sealed segments are in the store. Goes on until `budget` is used up.
+    pub(super) fn sweep_marks(&mut self, budget: &mut usize) {
+        while let Some(&(segment, user)) = self.marks_in_log.front() {
+            if *budget == 0 || !self.seals.is_sealed_segment(segment) {
+                return;
+            }
+            *budget -= 1;
+            self.marks_in_log.pop_front();
+            let Some(held) = self.people.get(user) else { continue };
+            if held.receipt.kept == (Kept::Log { segment }) {
+                self.people[user].receipt.kept = Kept::Store;
+                self.may_release(user);
+            }
+        }
     }
 }

@@ -1,190 +1,202 @@
-//! The typing line.
+//! Who is typing (PROTOCOL, `typing_indicator`). Never stored.
 //!
-//! The guide's hook starts a 3 s timer on each `true` and never clears one, so the line of a user who
-//! goes on typing is hidden by the timer of an *earlier* `true`. Hence a `true` goes out when typing
-//! starts, and again whenever an earlier one becomes 3,100 ms old while the user still types: right
-//! after its timer has done its harm. A pause does not end that: the timers of the `true`s before it
-//! still run. At most three `true`s lie in any 3,100 ms.
+//! The guide's hook starts a 3 s timer on each `true`, which hides the line, and never clears one. So a
+//! line stays visible only if a `true` follows right after each of those timers: whenever an earlier
+//! `true` becomes 3,100 ms old while typing goes on, also one from before a pause, another goes out.
 //!
 //! ```text
-//! keystroke ─► typing: true at once ── +3,100 ms, still typing ─► true ── …
-//! `false`, message sent, socket gone, 3,100 ms without a keystroke ─► false at once
+//!            key / true            3,100 ms after an earlier true / true
+//!   silent ────────────► typing ◄─────────────────────────────────┐
+//!      ▲                   │ └────────────────────────────────────┘
+//!      └───────────────────┘  stop, message, socket gone, 3,100 ms without a key / false
 //! ```
+//! Invariants: at most [`TYPING_BURST_MAX`] `true`s in any [`TYPING_RENEW_MS`]; `false` only after a
+//! `true` that nothing has ended; a key that changes nothing costs two stores.
+
+use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::limits::{TYPING_BURST_MAX, TYPING_RENEW_MS};
-use crate::model::{Mono, SessionId};
+use super::access::{Action, can};
+use super::agenda::Task;
+use super::conversation::Conversation;
+use super::decide::Speaker;
+use super::people::{User, UserIndex};
+use super::refusals::NOT_ALLOWED;
+use super::{Audience, Effect, Effects};
+use crate::limits::{CROWD_TYPISTS_MAX, TYPING_BURST_MAX, TYPING_RENEW_MS};
+use crate::model::{Ack, Mono, SessionId, Signal};
 
 #[derive(Debug, Default)]
-pub struct Typing {
-    /// The socket that types.
-    by: Option<SessionId>,
+pub(super) struct Typing {
+    is_typing: bool,
+    /// Others were told `true` and not yet `false`.
+    is_shown: bool,
     last_key: Mono,
-    /// When the `true`s went out whose timers still run in the clients.
+    /// The socket of the last key.
+    session: Option<SessionId>,
+    /// When `true` went out, as far as the hook's timers may still run.
     trues: SmallVec<[Mono; TYPING_BURST_MAX]>,
 }
 
-/// What the others are to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
-    Unchanged,
-    Shown,
-    Hidden,
+pub(super) enum Tell {
+    Nothing,
+    Typing,
+    Stopped,
+}
+
+/// Whether one more may be seen typing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Free,
+    Taken,
 }
 
 impl Typing {
-    pub fn is_typing(&self) -> bool {
-        self.by.is_some()
-    }
-
-    pub fn is_by(&self, session: SessionId) -> bool {
-        self.by == Some(session)
-    }
-
-    pub fn key(&mut self, by: SessionId, now: Mono) -> Line {
+    fn key(&mut self, session: SessionId, now: Mono, place: Place) -> Tell {
         self.last_key = now;
+        self.session = Some(session);
+        if self.is_typing || place == Place::Taken {
+            return Tell::Nothing;
+        }
+        self.is_typing = true;
         self.forget_old(now);
-        if self.by.replace(by).is_some() || self.trues.len() == TYPING_BURST_MAX {
-            // Goes on, or is shown when the oldest timer has run out.
-            return Line::Unchanged;
-        }
-        self.trues.push(now);
-        Line::Shown
+        self.tell_typing(now)
     }
 
-    pub fn stop(&mut self) -> Line {
-        match self.by.take() {
-            Some(_) => Line::Hidden,
-            None => Line::Unchanged,
+    fn stop(&mut self) -> Tell {
+        self.is_typing = false;
+        match std::mem::take(&mut self.is_shown) {
+            true => Tell::Stopped,
+            false => Tell::Nothing,
         }
     }
 
-    pub fn next_timeout(&self) -> Option<Mono> {
-        self.by?;
-        let silence = self.last_key.after(TYPING_RENEW_MS);
-        let renewal = self.trues.first().map(|at| at.after(TYPING_RENEW_MS));
-        Some(renewal.map_or(silence, |at| at.min(silence)))
-    }
-
-    pub fn handle_timeout(&mut self, now: Mono) -> Line {
-        if self.by.is_none() {
-            return Line::Unchanged;
+    fn fire(&mut self, now: Mono, place: Place) -> Tell {
+        if !self.is_typing {
+            return Tell::Nothing;
         }
-        if now >= self.last_key.after(TYPING_RENEW_MS) {
+        if now.since(self.last_key) >= TYPING_RENEW_MS || place == Place::Taken {
             return self.stop();
         }
-        if self.forget_old(now) {
-            self.trues.push(now);
-            return Line::Shown;
-        }
-        Line::Unchanged
+        let before = self.trues.len();
+        self.forget_old(now);
+        if self.trues.len() == before { Tell::Nothing } else { self.tell_typing(now) }
     }
 
-    /// Drops the `true`s whose timers have run out; whether there were any.
-    fn forget_old(&mut self, now: Mono) -> bool {
-        let before = self.trues.len();
-        self.trues.retain(|at| at.after(TYPING_RENEW_MS) > now);
-        self.trues.len() < before
+    /// When `fire` has something to do.
+    fn due(&self) -> Option<Mono> {
+        let earliest = self.trues.first().map_or(self.last_key, |first| self.last_key.min(*first));
+        self.is_typing.then(|| earliest.after(TYPING_RENEW_MS))
+    }
+
+    fn tell_typing(&mut self, now: Mono) -> Tell {
+        if self.trues.len() >= TYPING_BURST_MAX {
+            return Tell::Nothing;
+        }
+        self.trues.push(now);
+        self.is_shown = true;
+        Tell::Typing
+    }
+
+    fn forget_old(&mut self, now: Mono) {
+        self.trues.retain(|at| now.since(*at) < TYPING_RENEW_MS);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: SessionId = SessionId { core: 0, slot: 0, generation: 0 };
-    const HOOK_TIMER_MS: u64 = 3_000;
-    /// The page stops after 2 s without a keystroke.
-    const PAGE_IDLE_MS: u64 = 2_000;
-
-    /// Plays keystrokes to the machine and its output to the guide's hook, ms by ms. Returns how much
-    /// of the time in which the user types the line was visible, and all `true`s.
-    fn visible(keys: &[u64], until: u64) -> (f64, Vec<u64>) {
-        let mut typing = Typing::default();
-        let (mut line, mut timers, mut trues) = (false, Vec::<u64>::new(), Vec::new());
-        let (mut typed, mut shown) = (0u64, 0u64);
-        let mut last_key: Option<u64> = None;
-        for ms in 0..until {
-            let now = Mono(ms);
-            let mut told = Vec::new();
-            if typing.next_timeout().is_some_and(|at| at <= now) {
-                told.push(typing.handle_timeout(now));
+impl Conversation {
+    /// A `typing_indicator`. Only a client that named it hears whether it counts; who may not type and
+    /// stops has nothing to be told.
+    pub(super) fn typing_command(
+        &mut self,
+        speaker: Speaker,
+        is_typing: bool,
+        reference: Option<Cow<'_, str>>,
+        out: &mut Effects,
+    ) {
+        match (is_typing, can(speaker.role, Action::Type)) {
+            (true, true) => self.typed(speaker, out),
+            (true, false) => {
+                let reference = reference.map(Cow::into_owned);
+                self.refuse(speaker.session, NOT_ALLOWED, reference, out);
+                return;
             }
-            if last_key.is_some_and(|at| ms == at + PAGE_IDLE_MS) {
-                told.push(typing.stop());
-                last_key = None;
-            }
-            if keys.contains(&ms) {
-                told.push(typing.key(ME, now));
-                last_key = Some(ms);
-            }
-            if timers.contains(&ms) {
-                line = false;
-            }
-            for change in told {
-                match change {
-                    Line::Shown => {
-                        line = true;
-                        timers.push(ms + HOOK_TIMER_MS);
-                        trues.push(ms);
-                    }
-                    Line::Hidden => line = false,
-                    Line::Unchanged => {}
-                }
-            }
-            if last_key.is_some() {
-                typed += 1;
-                shown += u64::from(line);
-            }
+            (false, _) => self.stop_typing(speaker.user, out),
         }
-        (shown as f64 / typed as f64, trues)
+        if let Some(reference) = reference {
+            let reference = Some(reference.into_owned());
+            self.acknowledge_now(speaker, Ack { reference, ..Ack::default() }, out);
+        }
     }
 
-    #[test]
-    fn the_line_stays_visible_while_someone_types() {
-        let check = |name: &str, keys: Vec<u64>| {
-            let (share, trues) = visible(&keys, 60_000);
-            assert!(share >= 0.93, "{name}: {share}");
-            for window in trues.windows(TYPING_BURST_MAX + 1) {
-                assert!(window[TYPING_BURST_MAX] - window[0] >= TYPING_RENEW_MS, "{name}");
-            }
-        };
-        check("every 200 ms", (0..50_000).step_by(200).collect());
-        check("every second", (0..50_000).step_by(1_000).collect());
-        check("every 1.9 s", (0..50_000).step_by(1_900).collect());
-        // Irregular, with pauses in between (a linear congruence, for the same run every time).
-        let mut seed = 12_345u64;
-        let mut at = 0;
-        let mut keys = Vec::new();
-        while at < 50_000 {
-            keys.push(at);
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            at += 60 + (seed >> 33) % 1_500;
+    fn typed(&mut self, speaker: Speaker, out: &mut Effects) {
+        let Speaker { user, session, .. } = speaker;
+        let (now, place) = (self.mono, self.typing_place(user));
+        let was_typing = self.people[user].typing.is_typing;
+        self.type_and_tell(user, out, |typing| typing.key(session, now, place));
+        if !was_typing {
+            self.await_typing(user);
         }
-        check("irregular", keys);
     }
 
-    #[test]
-    fn silence_ends_the_line_after_3100_ms() {
-        let mut typing = Typing::default();
-        assert_eq!(typing.key(ME, Mono(0)), Line::Shown);
-        assert_eq!(typing.key(ME, Mono(1_000)), Line::Unchanged);
-        assert_eq!(typing.handle_timeout(Mono(3_100)), Line::Shown);
-        assert_eq!(typing.next_timeout(), Some(Mono(4_100)));
-        assert_eq!(typing.handle_timeout(Mono(4_100)), Line::Hidden);
-        assert_eq!(typing.next_timeout(), None);
-        assert_eq!(typing.stop(), Line::Unchanged);
+    pub(super) fn stop_typing(&mut self, user: UserIndex, out: &mut Effects) {
+        if self.people[user].typing.is_typing {
+            self.type_and_tell(user, out, Typing::stop);
+            self.agenda.cancel(Task::Typing(user));
+        }
     }
 
-    #[test]
-    fn starting_over_and_over_shows_three_times_at_most() {
-        let mut typing = Typing::default();
-        let mut shown = 0;
-        for ms in (0..3_000).step_by(100) {
-            shown += u32::from(typing.key(ME, Mono(ms)) == Line::Shown);
-            typing.stop();
+    /// The socket that was typed on is gone.
+    pub(super) fn typist_left(&mut self, user: UserIndex, session: SessionId, out: &mut Effects) {
+        if self.people[user].typing.session == Some(session) {
+            self.people[user].typing.session = None;
+            self.stop_typing(user, out);
         }
-        assert_eq!(shown, 3);
+    }
+
+    pub(super) fn typing_due(&mut self, user: UserIndex, out: &mut Effects) {
+        let (now, place) = (self.mono, self.typing_place(user));
+        self.type_and_tell(user, out, |typing| typing.fire(now, place));
+        self.await_typing(user);
+    }
+
+    fn await_typing(&mut self, user: UserIndex) {
+        if let Some(due) = self.people[user].typing.due() {
+            self.agenda.set(Task::Typing(user), due);
+        }
+    }
+
+    fn typing_place(&self, user: UserIndex) -> Place {
+        let others = self.typists - usize::from(self.people[user].typing.is_shown);
+        match self.is_crowd() && others >= CROWD_TYPISTS_MAX {
+            true => Place::Taken,
+            false => Place::Free,
+        }
+    }
+
+    /// Runs the user's machine, tells the others what it wants told, and counts who is seen typing.
+    fn type_and_tell(
+        &mut self,
+        user: UserIndex,
+        out: &mut Effects,
+        run: impl FnOnce(&mut Typing) -> Tell,
+    ) {
+        let User { typing, profile, .. } = &mut self.people[user];
+        self.typists -= usize::from(typing.is_shown);
+        let told = run(typing);
+        self.typists += usize::from(typing.is_shown);
+        if told == Tell::Nothing {
+            return;
+        }
+        out.push(Effect::Signal {
+            audience: Audience::AllBut(profile.id.clone()),
+            signal: Signal::Typing {
+                user: profile.id.clone(),
+                user_name: profile.display_name(),
+                is_typing: told == Tell::Typing,
+                at: self.wall,
+            },
+        });
     }
 }

@@ -115,6 +115,8 @@ pub struct Guard {
     /// Pings of the running second, and seconds in a row with too many.
     ping_second: (u64, u32),
     ping_floods: u32,
+    /// The newest ping over the limit, and when it is answered.
+    late_ping: Option<(Vec<u8>, Mono)>,
     bad_since: Mono,
     bad: u32,
     refused: u32,
@@ -173,6 +175,7 @@ impl Guard {
             pings: on.then(|| Bucket::new(limits.pings)),
             ping_second: (0, 0),
             ping_floods: 0,
+            late_ping: None,
             bad_since: Mono(0),
             bad: 0,
             refused: 0,
@@ -220,8 +223,9 @@ impl Guard {
         }
     }
 
-    /// `RetryAfter` means: leave this ping unanswered.
-    pub fn ping(&mut self, limits: &Limits, now: Mono) -> Verdict {
+    /// `RetryAfter` means: not now. The newest such ping is answered later (RFC 6455 §5.5.3 lets a
+    /// server answer only the last of several).
+    pub fn ping(&mut self, payload: &[u8], limits: &Limits, now: Mono) -> Verdict {
         let Some(bucket) = &mut self.pings else { return Verdict::Fine };
         let second = now.0 / 1_000;
         if self.ping_second.0 != second {
@@ -234,7 +238,17 @@ impl Guard {
         if self.ping_floods >= PING_FLOOD_SECONDS {
             return Verdict::Close(CloseReason::PingFlood);
         }
-        bucket.take(now).map_or_else(Verdict::RetryAfter, |()| Verdict::Fine)
+        match bucket.take(now) {
+            Ok(()) => {
+                self.late_ping = None;
+                Verdict::Fine
+            }
+            Err(retry_after_ms) => {
+                let due = self.late_ping.take().map_or(now.after(retry_after_ms), |(_, due)| due);
+                self.late_ping = Some((payload.to_vec(), due));
+                Verdict::RetryAfter(retry_after_ms)
+            }
+        }
     }
 
     /// After decoding: times a message that is not complete.
@@ -253,7 +267,8 @@ pub enum Due {
     Nothing,
     /// A pause is over: read again.
     Resume,
-    Ping,
+    /// Something is in the outbox.
+    Written,
     /// Ask the kernel whether anything unsent was acknowledged.
     Probe,
     /// 408 for a request that came too slowly.
@@ -310,6 +325,15 @@ impl Connection {
         }
     }
 
+    /// Receipts up to here need not be passed on.
+    pub fn note_receipt(&mut self, message: MessageId) {
+        if let Phase::Open(open) = &mut self.phase
+            && let Place::Far { mark, .. } = &mut open.place
+        {
+            *mark = (*mark).max(Some(message));
+        }
+    }
+
     pub fn guard(&mut self) -> Option<&mut Guard> {
         match &mut self.phase {
             Phase::Open(open) => Some(&mut open.guard),
@@ -342,6 +366,9 @@ impl Connection {
         if let Some((_, since)) = guard.message {
             deadline = deadline.min(since.after(limits.message_timeout_ms));
         }
+        if let Some((_, due)) = guard.late_ping {
+            deadline = deadline.min(due);
+        }
         deadline.min(guard.paused_until.unwrap_or(Mono(u64::MAX)))
     }
 
@@ -371,11 +398,15 @@ impl Connection {
         if guard.message.is_some_and(|(_, since)| now >= since.after(limits.message_timeout_ms)) {
             return Due::Close(CloseReason::MessageTooSlow);
         }
+        if let Some((payload, _)) = guard.late_ping.take_if(|(_, due)| now >= *due) {
+            self.outbox.push_own(|out| frame::pong(out, &payload));
+            return Due::Written;
+        }
         match guard.ping {
             Ping::None if now >= quiet_since.after(limits.ping_after_ms) => {
                 guard.ping = Ping::Queued;
                 self.outbox.push_own(|out| frame::ping(out, b""));
-                Due::Ping
+                Due::Written
             }
             Ping::Sent { .. } => Due::Probe,
             _ => Due::Nothing,

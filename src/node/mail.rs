@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::model::{
-    CloseReason, ConversationId, Identity, Reply, Request, Seq, SessionId, Signal, UserId, Version,
-    Wall,
+    CloseReason, ConversationId, Identity, MessageId, Reply, Request, Seq, SessionId, Signal,
+    UserId, Version, Wall,
 };
 
 /// A socket with a verified token that wants into a conversation.
@@ -58,5 +58,7 @@ pub enum Told {
     Signal(Signal),
     /// Whole frames: replayed history.
     Frames(Vec<u8>),
+    /// Wide: the newest receipt of the socket's user; older ones say nothing new.
+    Read(MessageId),
     Close(CloseReason),
 }

@@ -43,7 +43,7 @@ pub enum RingError {
          io_uring_setup, io_uring_enter and io_uring_register"
     )]
     Forbidden(io::Error),
-    #[error("the kernel has no io_uring ({0}): loquat needs Linux 5.19 or later")]
+    #[error("the kernel has no io_uring ({0}): loquat needs Linux 6.0 or later")]
     TooOld(io::Error),
     #[error("cannot set up an io_uring ({0}): raise the memory lock limit (`ulimit -l`)")]
     NoMemory(io::Error),
@@ -171,6 +171,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
         reloadable: ArcSwap::new(reloadable.clone()),
         reloads: AtomicU64::new(0),
         drain_ms: AtomicU64::new(0),
+        memory: AtomicU64::new(0),
         hand_to_http,
         descriptors_max,
     });
@@ -199,7 +200,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
             .spawn(move || guarded(index, body))?;
         threads.push(thread);
     }
-    watchdog::start(wakers.clone(), pulses.clone())?;
+    watchdog::start(wakers.clone(), pulses.clone(), shared.clone())?;
     Ok(Running { threads, shared, wakers, pulses, admissions })
 }
 

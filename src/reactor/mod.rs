@@ -4,6 +4,7 @@
 mod accept;
 mod clock;
 mod launch;
+mod memory;
 mod pump;
 mod socket;
 mod turn;

@@ -18,7 +18,7 @@ use super::clock::Clock;
 use super::pump::Pump;
 use super::socket::{self, Socket};
 use crate::mailbox::Doorbell;
-use crate::node::core::{Core, Reloadable, Step};
+use crate::node::core::{Core, Pressure, Reloadable, Step};
 
 /// What the reactors of a process share.
 pub struct Shared {
@@ -27,6 +27,9 @@ pub struct Shared {
     pub reloads: AtomicU64,
     /// 0: serve. Otherwise drain, within so many ms.
     pub drain_ms: AtomicU64,
+    /// By the watchdog: a count of measurements, and in the low byte the memory in use, in percent of
+    /// the limit.
+    pub memory: AtomicU64,
     /// Where plain HTTP requests go.
     pub hand_to_http: Box<dyn Fn(OwnedFd, Vec<u8>) + Send + Sync>,
     /// Descriptors from this number on are the reserve.
@@ -54,6 +57,7 @@ pub struct Reactor {
     bell: Arc<Doorbell>,
     work: Arc<Notify>,
     reloads_seen: Cell<u64>,
+    memory_seen: Cell<u64>,
     /// Ends the accept task.
     pub stop_accepting: Notify,
 }
@@ -75,6 +79,7 @@ impl Reactor {
             bell,
             work,
             reloads_seen: Cell::new(0),
+            memory_seen: Cell::new(0),
             stop_accepting: Notify::new(),
         })
     }
@@ -182,6 +187,10 @@ impl Reactor {
         let reloads = self.shared.reloads.load(Ordering::Acquire);
         if self.reloads_seen.replace(reloads) != reloads {
             self.core().reload(self.shared.reloadable.load_full());
+        }
+        let memory = self.shared.memory.load(Ordering::Relaxed);
+        if self.memory_seen.replace(memory) != memory {
+            self.core().set_pressure(Pressure::of(memory & 0xff), self.clock.now());
         }
         let drain_ms = self.shared.drain_ms.load(Ordering::Acquire);
         if drain_ms > 0 && !self.core().is_draining() {

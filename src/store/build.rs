@@ -114,7 +114,7 @@ impl Builder<'_> {
     fn events(&mut self, conversation: &ConversationId, share: &Share<'_>, segment: u64) {
         let (Some(first), Some(last)) = (share.events.first(), share.events.last()) else { return };
         // A page holds consecutive seqs; a hole is for `verify` to name, not to be papered over.
-        for run in share.events.chunk_by(|one, next| one.seq.next() == next.seq) {
+        for run in share.events.chunk_by(|one, next| one.seq.0.checked_add(1) == Some(next.seq.0)) {
             for entries in page::split(run) {
                 self.page(conversation, entries);
             }

@@ -15,8 +15,17 @@ const ZEROS_STEP_BYTES: usize = 1 << 20;
 /// A file that has not yet got its name.
 const UNNAMED: &str = "new";
 
+/// Makes the directory unless it is there; its own name is durable on return.
 pub fn create_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
 }
 
 /// Makes names that were given, taken or removed in this directory durable.

@@ -124,7 +124,7 @@ impl<'a> Share<'a> {
     fn message(&mut self, event: &Event, body: &MessageBody) {
         self.has_messages = true;
         self.header.last_message = body.id.0;
-        self.header.messages = body.ordinal + 1;
+        self.header.messages = body.ordinal.saturating_add(1);
         if let Some(parent) = body.parent {
             self.replies.entry(parent).or_default().push((body.id, event.seq));
         }

@@ -20,6 +20,8 @@ use super::read::{Shared, wall_now};
 const SPACE_EVERY_MS: u64 = 1_000;
 /// How soon mail that found a full ring is tried again.
 const FULL_PAUSE_MS: u64 = 1;
+/// How long the last mail waits for room.
+const LAST_MAIL_MS: u64 = 5_000;
 
 /// What other threads tell the log thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,11 +211,15 @@ impl LogThread {
         Duration::from_millis(until.since(now).max(1))
     }
 
-    /// Shards wait for this mail: it goes out even if a ring is full for the moment.
+    /// Shards wait for this mail: it goes out even if a ring is full for the moment. A shard that
+    /// takes nothing for so long is not waiting any more.
     fn say_the_last(&mut self) {
-        while self.outgoing.iter().any(Outgoing::is_waiting) {
-            std::thread::sleep(Duration::from_millis(FULL_PAUSE_MS));
+        for _ in 0..LAST_MAIL_MS / FULL_PAUSE_MS {
             self.outgoing.iter_mut().for_each(Outgoing::flush);
+            if !self.outgoing.iter().any(Outgoing::is_waiting) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(FULL_PAUSE_MS));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! described in docs/store.md.
 //!
 //! Reading order: `open` (what must hold before anyone serves), `running` (threads and rings),
-//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read`; below them
+//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read` and `directory`; below them
 //! `files`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
 //!
 //! Invariants
@@ -14,6 +14,7 @@
 //! - An I/O error on write or sync ends the process; the next start replays.
 
 mod build;
+mod directory;
 mod error;
 mod files;
 mod gather;

@@ -107,7 +107,7 @@ pub fn seal(
     let bytes = segments.read(segment).map_err(io("reading a segment"))?;
     let scanned = scan(&bytes, segment, Tail::Strict)?;
     let first_expected = shared.pages.sealed()?.commit + 1;
-    let first = scanned.commits.first().map_or(last_commit + 1, |first| first.head.commit);
+    let first = scanned.commits.first().map_or(u64::MAX, |first| first.head.commit);
     if first != first_expected {
         return Err(Damage::Gap { segment, expected: first_expected, found: first }.into());
     }

@@ -1,19 +1,17 @@
-//! Reads from pages: state of messages, marks, first sends, history, the directory. Blocking: for
-//! reader threads and the HTTP side, never for a reactor.
+//! Reads from pages: state of messages, marks, first sends, history. Blocking: for reader threads and
+//! the HTTP side, never for a reactor.
 //!
 //! Events, marks and first sends that are not in pages yet are in their shard's memory and are not
-//! seen here; the directory's changes are, through the overlay.
+//! seen here; the directory's changes are (see `directory`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, LoadKey,
-    Loaded, Mark, MessageId, MessageState, Profile, Role, Seq, UserId, Wall,
+    ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
+    MessageState, Seq, UserId, Wall,
 };
-use crate::node::journal::archive::role_of;
 use crate::node::journal::record;
 use crate::node::ports::Record;
 
@@ -47,25 +45,12 @@ impl ReadHandle {
         ReadHandle { shared }
     }
 
-    fn pages(&self) -> &Pages {
+    pub(super) fn pages(&self) -> &Pages {
         &self.shared.pages
     }
 
-    /// What admitting this user to this conversation needs to know.
-    pub fn admission(
-        &self,
-        conversation: &ConversationId,
-        user: &UserId,
-    ) -> Result<Admission, StoreError> {
-        guarded(|| {
-            Ok(Admission {
-                conversation_exists: self.exists(conversation)?,
-                role: self.role(conversation, user)?,
-                profile: self.profile(user)?,
-                revoked_before: self.revoked_before(user)?,
-                header: self.header(conversation)?,
-            })
-        })
+    pub(super) fn overlay(&self) -> &Overlay {
+        &self.shared.overlay
     }
 
     /// Old state of a conversation.
@@ -129,131 +114,35 @@ impl ReadHandle {
         })
     }
 
-    /// The user's name and address, where the directory has them.
-    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
-        if let Some(profile) = self.shared.overlay.profile(user) {
-            return Ok(Some(profile));
-        }
-        let Some(value) = self.pages().get(&Key::new(Kind::Profile).user(user))? else {
-            return Ok(None);
-        };
-        let reader = ValueReader::new(&value)?;
-        match record::decode(reader.rest()).map_err(ValueError::from)? {
-            Record::Directory(DirectoryChange::ProfileSet { profile }) => Ok(Some(profile)),
-            _ => Err(ValueError::Content.into()),
-        }
-    }
-
-    /// Conversations that were created or have events, in order of their ids, behind `after`.
-    pub fn conversations(
+    /// A message's edits, oldest first, at most `limit` behind edit number `after`.
+    pub fn edits(
         &self,
-        after: Option<&ConversationId>,
+        conversation: &ConversationId,
+        message: MessageId,
+        after: u32,
         limit: usize,
-    ) -> Result<Vec<ConversationId>, StoreError> {
+    ) -> Result<Vec<Edited>, StoreError> {
         guarded(|| {
-            let mut found: BTreeMap<ConversationId, ()> = BTreeMap::new();
-            found.extend(
-                self.shared.overlay.created_after(after, limit).into_iter().map(|id| (id, ())),
-            );
-            for kind in [Kind::Created, Kind::Header] {
-                let prefix = Key::new(kind);
-                let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
-                let behind = self
-                    .pages()
-                    .scan_from(&prefix, &from)
-                    .map(|pair| Ok(KeyReader::new(&pair?.0, kind)?.conversation()?))
-                    .filter(|id: &Result<_, StoreError>| id.as_ref().ok() != after)
-                    .take(limit);
-                for id in behind {
-                    found.insert(id?, ());
+            let prefix = Key::new(Kind::Edit).conversation(conversation).message(message);
+            let mut edits = Vec::new();
+            for pair in self.pages().scan(&prefix) {
+                let (_, value) = pair?;
+                let mut reader = ValueReader::new(&value)?;
+                let number = reader.u32()?;
+                if number <= after {
+                    continue;
                 }
+                if edits.len() >= limit {
+                    break;
+                }
+                let event = event_of(reader.rest())?;
+                let EventBody::Edit { by, content, .. } = event.body else {
+                    return Err(ValueError::Content.into());
+                };
+                edits.push(Edited { number, by, at: event.at, content });
             }
-            Ok(found.into_keys().take(limit).collect())
+            Ok(edits)
         })
-    }
-
-    /// Members with their roles, in order of their ids, behind `after`.
-    pub fn members(
-        &self,
-        conversation: &ConversationId,
-        after: Option<&UserId>,
-        limit: usize,
-    ) -> Result<Vec<(UserId, Role)>, StoreError> {
-        let changed = self.shared.overlay.members(conversation);
-        let prefix = Key::new(Kind::Member).conversation(conversation);
-        let from = after.map_or(prefix.clone(), |user| prefix.clone().user(user));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.user()))
-    }
-
-    /// Where a user belongs, in order of the conversations' ids, behind `after`.
-    pub fn conversations_of(
-        &self,
-        user: &UserId,
-        after: Option<&ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationId, Role)>, StoreError> {
-        let changed = self.shared.overlay.memberships(user);
-        let prefix = Key::new(Kind::Membership).user(user);
-        let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.conversation()))
-    }
-
-    /// Roles from pages with the overlay's changes laid over them.
-    fn merged<T: Ord + Clone>(
-        &self,
-        changed: BTreeMap<T, Option<Role>>,
-        after: Option<&T>,
-        limit: usize,
-        (prefix, from): (&Key, &Key),
-        id_of: fn(&mut KeyReader<'_>) -> Result<T, ValueError>,
-    ) -> Result<Vec<(T, Role)>, StoreError> {
-        let mut found = Vec::new();
-        let mut changed =
-            changed.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after)).peekable();
-        for pair in self.pages().scan_from(prefix, from) {
-            if found.len() >= limit {
-                break;
-            }
-            let (key, value) = pair?;
-            let id = id_of(&mut KeyReader::behind(&key, prefix)?)?;
-            if after == Some(&id) {
-                continue;
-            }
-            while let Some((new, role)) = changed.next_if(|(new, _)| *new < id) {
-                found.extend(role.map(|role| (new, role)));
-            }
-            match changed.next_if(|(new, _)| *new == id) {
-                Some((_, role)) => found.extend(role.map(|role| (id, role))),
-                None => found.push((id, read_role(&value)?)),
-            }
-        }
-        found.extend(changed.filter_map(|(id, role)| Some((id, role?))));
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    fn exists(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Created).conversation(conversation);
-        Ok(self.shared.overlay.is_created(conversation) || self.pages().get(&key)?.is_some())
-    }
-
-    fn role(
-        &self,
-        conversation: &ConversationId,
-        user: &UserId,
-    ) -> Result<Option<Role>, StoreError> {
-        if let Some(role) = self.shared.overlay.role(conversation, user) {
-            return Ok(role);
-        }
-        let key = Key::new(Kind::Member).conversation(conversation).user(user);
-        self.pages().get(&key)?.map(|value| read_role(&value)).transpose()
-    }
-
-    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, StoreError> {
-        let held = self.shared.overlay.revoked_before(user);
-        let paged = self.pages().get(&Key::new(Kind::Revoked).user(user))?;
-        let paged = paged.map(|value| values::read_wall(&value)).transpose()?;
-        Ok(held.max(paged))
     }
 
     fn mark(
@@ -389,11 +278,6 @@ fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
     }
 }
 
-fn read_role(value: &[u8]) -> Result<Role, StoreError> {
-    let code = ValueReader::new(value)?.u8()?;
-    role_of(code).ok_or(ValueError::Content.into())
-}
-
 /// The wall clock, for what is kept for days only.
 pub(super) fn wall_now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -407,37 +291,4 @@ pub struct Edited {
     pub by: UserId,
     pub at: Wall,
     pub content: String,
-}
-
-impl ReadHandle {
-    /// A message's edits, oldest first, at most `limit` behind edit number `after`.
-    pub fn edits(
-        &self,
-        conversation: &ConversationId,
-        message: MessageId,
-        after: u32,
-        limit: usize,
-    ) -> Result<Vec<Edited>, StoreError> {
-        guarded(|| {
-            let prefix = Key::new(Kind::Edit).conversation(conversation).message(message);
-            let mut edits = Vec::new();
-            for pair in self.pages().scan(&prefix) {
-                let (_, value) = pair?;
-                let mut reader = ValueReader::new(&value)?;
-                let number = reader.u32()?;
-                if number <= after {
-                    continue;
-                }
-                if edits.len() >= limit {
-                    break;
-                }
-                let event = event_of(reader.rest())?;
-                let EventBody::Edit { by, content, .. } = event.body else {
-                    return Err(ValueError::Content.into());
-                };
-                edits.push(Edited { number, by, at: event.at, content });
-            }
-            Ok(edits)
-        })
-    }
 }

@@ -68,12 +68,8 @@ pub(super) struct Begin {
 pub struct Running {
     log: JoinHandle<bool>,
     preparer: JoinHandle<bool>,
-    page: JoinHandle<bool>,
-    page_ended: Inbox<()>,
-    readers: Vec<JoinHandle<bool>>,
-    reader_bells: Vec<Arc<Doorbell>>,
-    readers_stop: Arc<AtomicBool>,
-    pages_stop: Arc<AtomicBool>,
+    pages: Pages,
+    readers: Readers,
     stop_within: Duration,
     life: Life,
     read: ReadHandle,
@@ -98,20 +94,9 @@ impl Running {
     /// Waits for the end, after every shard sent `ToLog::Stop`.
     pub fn join(self) -> Ended {
         let log_ended = joined(self.log);
-        let sealed = match self.page_ended.recv_timeout(self.stop_within) {
-            Err(RecvTimeoutError::Timeout) => {
-                self.pages_stop.store(true, Ordering::Relaxed);
-                joined(self.page);
-                false
-            }
-            _ => joined(self.page),
-        };
+        let sealed = self.pages.end_within(self.stop_within);
         joined(self.preparer);
-        self.readers_stop.store(true, Ordering::Release);
-        self.reader_bells.iter().for_each(|bell| bell.ring());
-        for reader in self.readers {
-            joined(reader);
-        }
+        self.readers.end();
         if !log_ended {
             return Ended::Failed;
         }
@@ -132,50 +117,28 @@ pub(super) fn start(
     shards: Vec<ShardPorts>,
     fatal: Fatal,
 ) -> Result<(Running, Vec<ShardEnds>), OpenError> {
-    let Begin { shared, segments, settings, start, life } = begin;
     let (log_bell, log_sleeper) = sleeper();
-    let read = ReadHandle::new(shared.clone());
-    let rings = connect(&shards, &log_bell, settings.readers);
-    let (notes_out, notes_in) = unbounded();
-    let notes = Notes { outbox: notes_out, bell: log_bell.clone() };
-    let (prepare_out, prepare_in) = unbounded();
-    let (pages_out, pages_in) = unbounded();
-    let (page_ended_out, page_ended) = unbounded();
-    let pages_stop = Arc::new(AtomicBool::new(false));
-    let readers_stop = Arc::new(AtomicBool::new(false));
-
-    let (page_notes, page_segments) = (notes.clone(), segments.clone());
-    let page_thread = PageThread {
-        shared: shared.clone(),
-        segments: page_segments,
-        keep_days: settings.journal_keep_days,
-        jobs: pages_in,
-        notes: page_notes,
-        stop: pages_stop.clone(),
-    };
-    let page = spawn("pages", &fatal, move || {
-        let outcome = page_thread.run();
-        drop(page_ended_out);
-        match outcome {
-            Ok(()) => Ok(true),
-            Err(StoreError::Stopped) => Ok(false),
-            Err(error) => Err(format!("building pages: {error}")),
-        }
-    })?;
-    let preparer_segments = segments.clone();
+    let rings = connect(&shards, &log_bell, begin.settings.readers);
+    let (notes_out, notes) = unbounded();
+    let notes_out = Notes { outbox: notes_out, bell: log_bell.clone() };
+    let (prepare_out, prepare) = unbounded();
+    let (pages_out, jobs) = unbounded();
+    let pages = start_pages(&begin, jobs, &notes_out, &fatal)?;
+    let readers = start_readers(&begin, rings.readers, &fatal)?;
+    let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
-        prepare_segments(&prepare_in, &preparer_segments, &notes);
+        prepare_segments(&prepare, &segments, &notes_out);
         Ok(true)
     })?;
     let now = Now { mono: Mono(0), wall: wall_now() };
     let mut log_thread = LogThread {
-        journal: Journal::new(settings.journal, start, shards.len(), now),
-        shared,
-        open: OpenSegment::new(segments.clone()),
-        segments,
+        journal: Journal::new(begin.settings.journal, begin.start, shards.len(), now),
+        shared: begin.shared.clone(),
+        open: OpenSegment::new(begin.segments.clone()),
+        segments: begin.segments,
         inbox: rings.inbox,
         outgoing: rings.outgoing,
-        notes: notes_in,
+        notes,
         prepare: prepare_out,
         pages: pages_out,
         bell: log_bell,
@@ -186,39 +149,91 @@ pub(super) fn start(
     let log = spawn("log", &fatal, move || {
         log_sleeper.is_me();
         log_thread.run()?;
+        // A page thread that is gone already said why.
         let _ = log_thread.pages.send(PageJob::Finish);
         Ok(true)
     })?;
-    let mut readers = Vec::new();
-    let mut reader_bells = Vec::new();
-    for reader in rings.readers {
-        reader_bells.push(reader.bell.clone());
-        let mut thread = ReaderThread {
-            read: read.clone(),
-            clients: reader.clients,
-            bell: reader.bell,
-            stop: readers_stop.clone(),
-        };
-        readers.push(spawn("reader", &fatal, move || {
-            reader.sleeper.is_me();
+    let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
+    let (life, read) = (begin.life, ReadHandle::new(begin.shared));
+    Ok((Running { log, preparer, pages, readers, stop_within, life, read }, rings.ends))
+}
+
+/// The page thread, and what ends it.
+struct Pages {
+    thread: JoinHandle<bool>,
+    /// Disconnected when the thread has ended.
+    ended: Inbox<()>,
+    stop: Arc<AtomicBool>,
+}
+
+fn start_pages(
+    begin: &Begin,
+    jobs: Inbox<PageJob>,
+    notes: &Notes,
+    fatal: &Fatal,
+) -> Result<Pages, OpenError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let page_thread = PageThread {
+        shared: begin.shared.clone(),
+        segments: begin.segments.clone(),
+        keep_days: begin.settings.journal_keep_days,
+        jobs,
+        notes: notes.clone(),
+        stop: stop.clone(),
+    };
+    let (alive, ended) = unbounded();
+    let thread = spawn("pages", fatal, move || {
+        let outcome = page_thread.run();
+        drop(alive);
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(StoreError::Stopped) => Ok(false),
+            Err(error) => Err(format!("building pages: {error}")),
+        }
+    })?;
+    Ok(Pages { thread, ended, stop })
+}
+
+impl Pages {
+    /// Waits so long for what is left to be sealed; says whether all of it was.
+    fn end_within(self, patience: Duration) -> bool {
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        joined(self.thread)
+    }
+}
+
+struct Readers {
+    threads: Vec<JoinHandle<bool>>,
+    bells: Vec<Arc<Doorbell>>,
+    stop: Arc<AtomicBool>,
+}
+
+fn start_readers(begin: &Begin, readers: Vec<Reader>, fatal: &Fatal) -> Result<Readers, OpenError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut running = Readers { threads: Vec::new(), bells: Vec::new(), stop: stop.clone() };
+    for Reader { clients, bell, sleeper } in readers {
+        running.bells.push(bell.clone());
+        let read = ReadHandle::new(begin.shared.clone());
+        let mut thread = ReaderThread { read, clients, bell, stop: stop.clone() };
+        running.threads.push(spawn("reader", fatal, move || {
+            sleeper.is_me();
             thread.run();
             Ok(true)
         })?);
     }
-    let running = Running {
-        log,
-        preparer,
-        page,
-        page_ended,
-        readers,
-        reader_bells,
-        readers_stop,
-        pages_stop,
-        stop_within: Duration::from_millis(settings.stop_within_ms),
-        life,
-        read,
-    };
-    Ok((running, rings.ends))
+    Ok(running)
+}
+
+impl Readers {
+    fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        self.bells.iter().for_each(|bell| bell.ring());
+        for thread in self.threads {
+            joined(thread);
+        }
+    }
 }
 
 struct Reader {

@@ -143,7 +143,7 @@ impl Check<'_> {
         if first > next {
             self.missing(conversation.clone(), next, Seq(first.0 - 1));
         }
-        let after = Seq(first.0 + entries.len() as u64);
+        let after = Seq(first.0.saturating_add(entries.len() as u64));
         *run = Some(Run { conversation: conversation.clone(), next: after.max(next) });
         if entries.first().is_none_or(|entry| entry.seq != first) || first < next {
             return Err(ValueError::Content.into());

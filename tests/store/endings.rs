@@ -13,14 +13,21 @@ use loquat::store::{ShardPorts, Store, StoreSettings, verify};
 use crate::rig::{conversation, message, settings, start, stop};
 
 const CHILD: &str = "LOQUAT_STORE_CHILD";
-const ROUNDS: usize = 8;
+/// How the child's log syncs: `commit` or `never`.
+const CHILD_FSYNC: &str = "LOQUAT_STORE_CHILD_FSYNC";
+
+fn settings_of(fsync: &str) -> StoreSettings {
+    let fsync = if fsync == "never" { Fsync::Never } else { Fsync::Commit };
+    StoreSettings { journal: JournalSettings { fsync, ..settings().journal }, ..settings() }
+}
 
 /// Not a test: what the killed process does. It writes until it is killed, and says after each
 /// watermark up to which seq it was told.
 #[test]
 fn child_that_writes_until_it_is_killed() {
     let Ok(directory) = std::env::var(CHILD) else { return };
-    let (running, mut shards) = start(Path::new(&directory), settings(), 1);
+    let settings = settings_of(&std::env::var(CHILD_FSYNC).unwrap());
+    let (running, mut shards) = start(Path::new(&directory), settings, 1);
     let header = running.read_handle().header(&conversation(1)).unwrap();
     let (first, ordinal) = (header.last_seq.0, header.messages);
     println!("opened {first}");
@@ -39,10 +46,11 @@ fn child_that_writes_until_it_is_killed() {
 }
 
 /// Runs the child until it has said `lines` lines, kills it, and gives the last seq that it was told.
-fn killed_after(directory: &Path, lines: usize) -> u64 {
+fn killed_after(directory: &Path, fsync: &str, lines: usize) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "endings::child_that_writes_until_it_is_killed", "--nocapture"])
         .env(CHILD, directory)
+        .env(CHILD_FSYNC, fsync)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -66,21 +74,25 @@ fn killed_after(directory: &Path, lines: usize) -> u64 {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut total = 0;
-    for round in 0..ROUNDS {
-        let told = killed_after(directory.path(), 3 + 37 * round);
-        assert!(told >= total, "round {round}: {told} after {total}");
-        total = told;
-    }
-    let opened = Store::open(directory.path(), settings()).unwrap();
-    let header = opened.read_handle().header(&conversation(1)).unwrap();
-    assert!(header.last_seq.0 >= total, "{total} was told, {header:?} is there");
-    assert!(total > 0);
-    drop(opened);
-    let report = verify(directory.path()).unwrap();
-    assert!(report.is_whole(), "{report:?}");
-    assert_eq!(report.events, header.last_seq.0);
+    let check = |fsync: &str, rounds: usize| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut total = 0;
+        for round in 0..rounds {
+            let told = killed_after(directory.path(), fsync, 3 + 37 * round);
+            assert!(told >= total, "{fsync}, round {round}: {told} after {total}");
+            total = told;
+        }
+        let opened = Store::open(directory.path(), settings_of(fsync)).unwrap();
+        let header = opened.read_handle().header(&conversation(1)).unwrap();
+        assert!(header.last_seq.0 >= total, "{total} was told, {header:?} is there");
+        assert!(total > 0);
+        drop(opened);
+        let report = verify(directory.path()).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        assert_eq!(report.events, header.last_seq.0);
+    };
+    check("commit", 8);
+    check("never", 4);
 }
 
 #[test]

@@ -29,12 +29,11 @@ impl<S> Core<S> {
             Phase::Head(_) => self.head_received(slot, bytes, now),
             Phase::Open(_) => self.frames_received(slot, bytes, now),
             Phase::Echo(_) => self.echo_received(slot, bytes, now),
-            Phase::Closing(_) => {
+            _ => {
                 if connection.lingered(bytes.len()) {
                     self.abort(slot, now);
                 }
             }
-            _ => {}
         }
     }
 
@@ -81,7 +80,7 @@ impl<S> Core<S> {
                 After::Closed
             }
             Found::Pong(_) => After::GoOn,
-            Found::Ping(payload) => match open.guard.ping(limits, now.mono) {
+            Found::Ping(payload) => match open.guard.ping(payload, limits, now.mono) {
                 Verdict::Fine => {
                     outbox.push_own(|out| frame::pong(out, payload));
                     After::GoOn
@@ -159,7 +158,7 @@ impl<S> Core<S> {
                     After::Closed
                 }
                 Found::Pong(_) => After::GoOn,
-                Found::Ping(payload) => match echo.guard.ping(limits, now.mono) {
+                Found::Ping(payload) => match echo.guard.ping(payload, limits, now.mono) {
                     Verdict::Close(reason) => After::Close(reason),
                     Verdict::RetryAfter(_) => After::GoOn,
                     Verdict::Fine => {

@@ -11,6 +11,7 @@
 mod drain;
 mod frames;
 mod handshake;
+mod pressure;
 mod turn;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
 use self::drain::Drain;
+pub use self::pressure::Pressure;
 use super::admission::{Admissions, Full};
 use super::connection::{Adoption, Buckets, Connection, Due, Phase, Place};
 use super::links::Links;
@@ -112,6 +114,7 @@ pub struct Core<S> {
     adopted: VecDeque<(u32, S)>,
     drain: Drain,
     has_warned_of_addresses: bool,
+    pressure: Pressure,
 }
 
 impl<S> Core<S> {
@@ -138,16 +141,18 @@ impl<S> Core<S> {
             adopted: VecDeque::new(),
             drain: Drain::No,
             has_warned_of_addresses: false,
+            pressure: Pressure::None,
         }
     }
 
     pub fn reload(&mut self, reloadable: Arc<Reloadable>) {
+        self.shard.set_limits(&reloadable.limits);
         self.reloadable = reloadable;
     }
 
     /// A socket was accepted from `peer`.
     pub fn accept(&mut self, peer: IpAddr, now: Now) -> Result<u32, Full> {
-        if self.drain != Drain::No {
+        if self.drain != Drain::No || self.pressure >= Pressure::StopAccepting {
             return Err(Full::Handshakes);
         }
         let trusted = self.is_trusted(peer);
@@ -341,7 +346,7 @@ impl<S> Core<S> {
     fn act(&mut self, slot: u32, due: Due, now: Now) {
         match due {
             Due::Nothing => {}
-            Due::Resume | Due::Ping => self.attend(slot),
+            Due::Resume | Due::Written => self.attend(slot),
             Due::Probe => {
                 self.connections[slot as usize].wants_probe = true;
                 self.attend(slot);

@@ -190,6 +190,7 @@ impl<S> Core<S> {
             Told::Admitted { room, seq } => self.admitted(slot, room, seq, from, now),
             Told::Refused(reason) => self.reject(slot, reason, now),
             Told::Unavailable => self.refuse(slot, OVERLOADED, now),
+            Told::Read(message) => self.connections[slot as usize].note_receipt(message),
             Told::Close(reason) => self.close(slot, reason, now),
             Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
             Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),

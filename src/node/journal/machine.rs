@@ -178,9 +178,6 @@ impl Journal {
                 self.segments.spare_failed(file.0);
                 self.free_bytes = Some(0);
                 self.space_is_low = true;
-                if self.is_stopping() && !self.batch.is_empty() {
-                    self.die("no space left for the last records".to_owned());
-                }
             }
             Done::Written { buffer } => self.written(buffer),
             Done::Synced => self.synced(),
@@ -348,10 +345,12 @@ impl Journal {
         }
         let bytes = self.settings.segment_bytes;
         let reserve = self.settings.disk_reserve_bytes;
-        let is_blocked =
-            !self.batch.is_empty() && self.segments.place(self.batch.len_bytes()).is_none();
+        let is_blocked = self.is_blocked();
         let least = if is_blocked { bytes } else { reserve + bytes };
         let has_space = self.free_bytes.is_none_or(|free| free >= least);
+        if self.is_stopping() && is_blocked && !has_space {
+            return self.die("no space left for the last records".to_owned());
+        }
         if !has_space || (self.is_stopping() && !is_blocked) {
             return;
         }
@@ -362,6 +361,11 @@ impl Journal {
             bytes,
             header: header.to_bytes().to_vec(),
         }));
+    }
+
+    /// Records wait for a segment that has room for them.
+    fn is_blocked(&self) -> bool {
+        !self.batch.is_empty() && self.segments.place(self.batch.len_bytes()).is_none()
     }
 
     fn say_whether_accepting(&mut self) {

@@ -148,7 +148,7 @@ impl Recovery {
     }
 
     fn next_commit(&self) -> u64 {
-        1 + self.last().map_or(self.sealed.commit, |last| last.last_commit)
+        self.last().map_or(self.sealed.commit, |last| last.last_commit).saturating_add(1)
     }
 
     /// Only the last segment in which anything was ever written may end in bad bytes.
@@ -159,7 +159,8 @@ impl Recovery {
             Some(read) => Err(Damage::Middle {
                 segment: read.segment,
                 offset: read.end as u64,
-                expected: read.last.map_or(self.sealed.commit, |last| last.last_commit) + 1,
+                expected: (read.last.map_or(self.sealed.commit, |last| last.last_commit))
+                    .saturating_add(1),
             }),
             None => Ok(()),
         }
@@ -183,7 +184,7 @@ impl Recovery {
         let last_segment = self.segments.last().copied().unwrap_or(0).max(self.sealed.segment);
         let leased_to = self.last().map_or(0, |last| last.leased_to).max(self.sealed.leased_to);
         Recovered {
-            next_segment: last_segment + 1,
+            next_segment: last_segment.saturating_add(1),
             next_commit: self.next_commit(),
             leased_to,
             unsealed: self.read.iter().filter_map(|read| read.last).collect(),

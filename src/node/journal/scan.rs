@@ -70,7 +70,7 @@ pub fn scan(bytes: &[u8], segment: u64, tail: Tail) -> Result<Scan<'_>, Damage> 
         end += commit.len_bytes();
         commits.push(commit);
     }
-    let expected = commits.last().map_or(0, |last| last.head.commit + 1);
+    let expected = commits.last().map_or(0, |last| last.head.commit.saturating_add(1));
     if tail == Tail::Strict && has_commit_behind(bytes, end, &header, expected) {
         return Err(Damage::Middle { segment, offset: end as u64, expected });
     }
@@ -83,8 +83,9 @@ fn next_commit<'a>(
     header: &SegmentHeader,
     last: Option<&Commit<'_>>,
 ) -> Option<Commit<'a>> {
-    Commit::read(bytes, header)
-        .filter(|commit| last.is_none_or(|last| commit.head.commit == last.head.commit + 1))
+    Commit::read(bytes, header).filter(|commit| {
+        last.is_none_or(|last| last.head.commit.checked_add(1) == Some(commit.head.commit))
+    })
 }
 
 fn has_commit_behind(bytes: &[u8], end: usize, header: &SegmentHeader, expected: u64) -> bool {

@@ -49,6 +49,9 @@ fn first_start() -> JournalStart {
     JournalStart { epoch: 7, next_segment: 1, next_commit: 1, leased_to: 0, salt: 0x5a17 }
 }
 
+/// Segment number → what its file holds.
+type Files = BTreeMap<u64, Vec<u8>>;
+
 /// What a file holds, and what a crash would leave of it for sure.
 #[derive(Debug, Clone, Default)]
 struct FakeFile {
@@ -155,7 +158,7 @@ impl Rig {
 
 /// Recovers from these files and gives back the contents that replay sees, in order.
 fn recover(
-    files: &mut BTreeMap<u64, Vec<u8>>,
+    files: &mut Files,
     sealed: SealedMark,
     tail: Tail,
 ) -> Result<(Recovered, Vec<u64>), Damage> {
@@ -187,13 +190,13 @@ fn recover(
     Ok((recovered, seqs))
 }
 
-fn seen(rig: &Rig) -> BTreeMap<u64, Vec<u8>> {
+fn seen(rig: &Rig) -> Files {
     rig.files.iter().map(|(segment, file)| (*segment, file.seen.clone())).collect()
 }
 
 /// A journal of so many commits of one record each; the files and where each commit of the first
 /// segment begins and ends.
-fn written(commits: u64) -> (BTreeMap<u64, Vec<u8>>, Vec<(usize, usize)>) {
+fn written(commits: u64) -> (Files, Vec<(usize, usize)>) {
     let mut rig = Rig::new(settings(Fsync::Commit), first_start(), 1);
     rig.run(at(0));
     for lsn in 1..=commits {
@@ -357,6 +360,18 @@ fn low_space_is_said_and_taken_back_by_itself() {
     rig.journal.handle_done(Done::NoRoom { file: SegmentName(99) });
     rig.run(at(1));
     assert_eq!(rig.last_accepting(), Some(false));
+}
+
+#[test]
+fn a_stop_without_room_for_the_last_records_ends_the_process() {
+    let mut rig = Rig::new(settings(Fsync::Commit), first_start(), 1);
+    rig.journal.handle_space(SEGMENT_BYTES - 1);
+    rig.journal.handle_append(0, 1, &text(1, "a"));
+    rig.run(at(0));
+    assert_eq!((rig.fatal.clone(), rig.durable(0)), (None, 0));
+    rig.journal.handle_stop(0);
+    rig.run(at(1));
+    assert!(rig.fatal.is_some_and(|why| why.contains("no space")));
 }
 
 #[test]
@@ -533,7 +548,7 @@ fn whatever_a_crash_tears_everything_that_was_told_is_there_in_order() {
             }
             rig.run_for(at(lsn), &mut steps);
         }
-        let mut files: BTreeMap<u64, Vec<u8>> =
+        let mut files: Files =
             rig.files.iter().map(|(segment, file)| (*segment, torn(file, &mut dice))).collect();
         let (recovered, seqs) = recover(&mut files, SealedMark::default(), Tail::Strict)
             .unwrap_or_else(|damage| panic!("seed {seed}: {damage}"));

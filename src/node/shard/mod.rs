@@ -48,8 +48,10 @@ pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
 const MARKS_EVERY_MS: u64 = 500;
 /// Full buckets of users are forgotten this often.
 const BUCKETS_SWEPT_EVERY_MS: u64 = 60_000;
-/// A record of each kind that one call may produce at most, loads apart: room for them is kept.
-const RECORDS_PER_COMMAND: usize = 2;
+/// When a client that met a server short of memory may try again.
+const OVERLOAD_RETRY_MS: u64 = 2_000;
+/// Records that wait for room in the log's ring before commands are refused.
+const TO_LOG_MAX: usize = 2 * 1024;
 
 /// What of the settings a shard needs.
 #[derive(Debug, Clone)]
@@ -93,6 +95,7 @@ pub struct Shard {
     durable: u64,
     sealed: u64,
     is_accepting: bool,
+    is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
     ticket: u64,
@@ -165,6 +168,7 @@ impl Shard {
             durable: 0,
             sealed: 0,
             is_accepting: true,
+            is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
             ticket: 0,
@@ -207,9 +211,31 @@ impl Shard {
 
     /// The same for a socket on another core.
     pub fn remote_command(&mut self, session: SessionId, request: Request<'static>, now: Now) {
-        if let Some(&room) = self.remotes.get(&session) {
-            self.command(room, session, request, now);
+        let Some(&room) = self.remotes.get(&session) else { return };
+        let is_receipt = matches!(request.command, Command::Read { .. });
+        self.command(room, session, request, now);
+        let read = self.rooms[room].chat.as_ref().and_then(|chat| chat.receipt_of(session));
+        if is_receipt && let Some(message) = read {
+            self.tell(session, Told::Read(message));
         }
+    }
+
+    /// New limits for what comes.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.settings.limits = limits.clone();
+        self.user_buckets.clear();
+        self.chat_settings =
+            Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
+        for (_, room) in &mut self.rooms {
+            if let Some(chat) = &mut room.chat {
+                chat.set_settings(self.chat_settings.clone());
+            }
+        }
+    }
+
+    /// Whether commands that store something are refused for want of memory.
+    pub fn set_refusing(&mut self, is_refusing: bool) {
+        self.is_refusing = is_refusing;
     }
 
     /// What must hold before anything is numbered: the log has room, the user keeps to the rate.
@@ -223,7 +249,10 @@ impl Shard {
         if matches!(command, Command::Typing { .. } | Command::Read { .. }) {
             return Ok(());
         }
-        if !self.is_accepting || self.to_log.len() > RECORDS_PER_COMMAND * 1024 {
+        if self.is_refusing {
+            return Err(Refusal { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..OVERLOADED });
+        }
+        if !self.is_accepting || self.to_log.len() > TO_LOG_MAX {
             return Err(STORAGE_UNAVAILABLE);
         }
         if self.settings.rate_limits == chat::RateLimits::Off {
@@ -257,7 +286,8 @@ impl Shard {
     ) {
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(chat) = self.rooms[room].chat.as_mut() {
-            run(chat, &mut Ids(&mut self.lease), &mut effects);
+            let may_append = self.is_accepting && self.to_log.len() <= TO_LOG_MAX;
+            run(chat, &mut Ids { lease: &mut self.lease, may_append }, &mut effects);
         }
         for effect in effects.drain(..) {
             self.carry_out(room, effect, now);
@@ -315,6 +345,7 @@ impl Shard {
             }
             chat::Audience::All => Audience::All,
             chat::Audience::AllBut(user) => Audience::AllBut(user),
+            chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };
         self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
@@ -460,11 +491,18 @@ impl Shard {
 }
 
 /// The lease as a machine sees it.
-pub struct Ids<'a>(&'a mut Lease);
+pub struct Ids<'a> {
+    lease: &'a mut Lease,
+    may_append: bool,
+}
 
 impl chat::Ids for Ids<'_> {
     fn next(&mut self, after: u64) -> Option<crate::model::MessageId> {
-        self.0.next(after)
+        self.lease.next(after)
+    }
+
+    fn may_append(&self) -> bool {
+        self.may_append
     }
 }
 
@@ -472,5 +510,7 @@ pub(super) const STORAGE_UNAVAILABLE: Refusal = Refusal::new(
     ErrorCode::StorageUnavailable,
     "the server cannot store anything at the moment; try again later",
 );
+const OVERLOADED: Refusal =
+    Refusal::new(ErrorCode::RateLimited, "the server is short of memory; try again later");
 pub(super) const RATE_LIMITED: Refusal =
     Refusal::new(ErrorCode::RateLimited, "too many messages at once; slow down");

@@ -148,47 +148,87 @@ fn unparsed(error: &ErrorType) -> Refusal {
 }
 
 fn read<'a>(tape: &[Node<'a>], rules: &JsonRules) -> Result<Request<'a>, Rejected> {
-    shape::check(tape, rules)?;
-    let fields = Fields::of(tape);
+    let fields = Fields::of(tape, rules)?;
     fields.request(rules).map_err(|refusal| {
         let reference = fields.name(rules.version).map(str::to_owned);
         Rejected { refusal, reference }
     })
 }
 
-/// The keys that mean something, as they stand in the frame; `null` counts as not there.
+/// A key's value, as far as any field could use it.
+#[derive(Default, Clone, Copy)]
+enum Value<'a> {
+    #[default]
+    Missing,
+    /// Counts as missing, except that the key must not come again.
+    Null,
+    Text(&'a str),
+    Unsigned(u64),
+    Bool(bool),
+    /// An object, an array, or a number that is no id: negative (`-0` too), with a fraction or an
+    /// exponent, beyond 64 bits.
+    Other,
+}
+
+impl<'a> From<Node<'a>> for Value<'a> {
+    #[inline]
+    fn from(node: Node<'a>) -> Value<'a> {
+        match node {
+            Node::String(text) => Value::Text(text),
+            Node::Static(StaticNode::U64(number)) => Value::Unsigned(number),
+            Node::Static(StaticNode::Bool(value)) => Value::Bool(value),
+            Node::Static(StaticNode::Null) => Value::Null,
+            _ => Value::Other,
+        }
+    }
+}
+
+/// The values of the keys that mean something.
 #[derive(Default)]
 struct Fields<'a> {
-    kind: Option<Node<'a>>,
-    reference: Option<Node<'a>>,
-    content: Option<Node<'a>>,
-    parent: Option<Node<'a>>,
-    client_msg_id: Option<Node<'a>>,
-    message: Option<Node<'a>>,
-    emoji: Option<Node<'a>>,
-    action: Option<Node<'a>>,
-    is_typing: Option<Node<'a>>,
+    kind: Value<'a>,
+    reference: Value<'a>,
+    content: Value<'a>,
+    parent: Value<'a>,
+    client_msg_id: Value<'a>,
+    message: Value<'a>,
+    emoji: Value<'a>,
+    action: Value<'a>,
+    is_typing: Value<'a>,
 }
 
 impl<'a> Fields<'a> {
-    fn of(tape: &[Node<'a>]) -> Fields<'a> {
+    /// Checks the frame's shape on the way.
+    fn of(tape: &[Node<'a>], rules: &JsonRules) -> Result<Fields<'a>, Refusal> {
+        let (inside, mut allowance) = shape::open(tape, rules)?;
         let mut fields = Fields::default();
-        for (key, value) in shape::pairs(&tape[1..]) {
-            let field = match key {
-                "type" => &mut fields.kind,
-                "ref" => &mut fields.reference,
-                "content" => &mut fields.content,
-                "parent_message_id" => &mut fields.parent,
-                "client_msg_id" => &mut fields.client_msg_id,
-                "message_id" => &mut fields.message,
-                "emoji" => &mut fields.emoji,
-                "action" => &mut fields.action,
-                "is_typing" => &mut fields.is_typing,
-                _ => continue,
-            };
-            *field = Some(value).filter(|value| *value != Node::Static(StaticNode::Null));
+        let mut at = 0;
+        while let (Some(&Node::String(key)), Some(&value)) = (inside.get(at), inside.get(at + 1)) {
+            match fields.field(key) {
+                Some(field @ Value::Missing) => *field = value.into(),
+                Some(_) => return Err(shape::DOUBLED_KEY),
+                None => shape::refuse_doubled(inside, at)?,
+            }
+            allowance.check(inside, at + 1)?;
+            at = shape::next_key(inside, at);
         }
-        fields
+        Ok(fields)
+    }
+
+    #[inline]
+    fn field(&mut self, key: &str) -> Option<&mut Value<'a>> {
+        Some(match key {
+            "type" => &mut self.kind,
+            "ref" => &mut self.reference,
+            "content" => &mut self.content,
+            "parent_message_id" => &mut self.parent,
+            "client_msg_id" => &mut self.client_msg_id,
+            "message_id" => &mut self.message,
+            "emoji" => &mut self.emoji,
+            "action" => &mut self.action,
+            "is_typing" => &mut self.is_typing,
+            _ => return None,
+        })
     }
 
     fn request(&self, rules: &JsonRules) -> Result<Request<'a>, Refusal> {
@@ -196,7 +236,7 @@ impl<'a> Fields<'a> {
             Version::V1 => None,
             Version::V2 => self.reference()?,
         };
-        let Some(Node::String(kind)) = self.kind else { return Err(NO_TYPE) };
+        let Value::Text(kind) = self.kind else { return Err(NO_TYPE) };
         let command = match kind {
             "chat_message" => Command::Send {
                 content: self.content(rules)?,
@@ -230,25 +270,25 @@ impl<'a> Fields<'a> {
 
     fn reference(&self) -> Result<Option<&'a str>, Refusal> {
         match self.reference {
-            None => Ok(None),
-            Some(Node::String(text)) if text.len() <= REFERENCE_BYTES_MAX => Ok(Some(text)),
-            Some(_) => Err(BAD_REFERENCE),
+            Value::Missing | Value::Null => Ok(None),
+            Value::Text(text) if text.len() <= REFERENCE_BYTES_MAX => Ok(Some(text)),
+            _ => Err(BAD_REFERENCE),
         }
     }
 
     fn client_msg_id(&self) -> Result<Option<&'a str>, Refusal> {
         match self.client_msg_id {
-            None => Ok(None),
-            Some(Node::String(text)) if (1..=CLIENT_MSG_ID_BYTES_MAX).contains(&text.len()) => {
+            Value::Missing | Value::Null => Ok(None),
+            Value::Text(text) if (1..=CLIENT_MSG_ID_BYTES_MAX).contains(&text.len()) => {
                 Ok(Some(text))
             }
-            Some(_) => Err(BAD_CLIENT_MSG_ID),
+            _ => Err(BAD_CLIENT_MSG_ID),
         }
     }
 
     /// Trimmed of Unicode's white space.
     fn content(&self, rules: &JsonRules) -> Result<Cow<'a, str>, Refusal> {
-        let Some(Node::String(text)) = self.content else { return Err(BAD_CONTENT) };
+        let Value::Text(text) = self.content else { return Err(BAD_CONTENT) };
         let content = text.trim();
         if content.is_empty() {
             return Err(EMPTY);
@@ -266,7 +306,7 @@ impl<'a> Fields<'a> {
 
     fn emoji(&self) -> Result<Cow<'a, str>, Refusal> {
         match self.emoji {
-            Some(Node::String(text)) if (1..=EMOJI_BYTES_MAX).contains(&text.len()) => {
+            Value::Text(text) if (1..=EMOJI_BYTES_MAX).contains(&text.len()) => {
                 Ok(Cow::Borrowed(text))
             }
             _ => Err(BAD_EMOJI),
@@ -275,29 +315,26 @@ impl<'a> Fields<'a> {
 
     fn action(&self) -> Result<ReactAction, Refusal> {
         match self.action {
-            None => Ok(ReactAction::Toggle),
-            Some(Node::String("add")) => Ok(ReactAction::Add),
-            Some(Node::String("remove")) => Ok(ReactAction::Remove),
-            Some(_) => Err(BAD_ACTION),
+            Value::Missing | Value::Null => Ok(ReactAction::Toggle),
+            Value::Text("add") => Ok(ReactAction::Add),
+            Value::Text("remove") => Ok(ReactAction::Remove),
+            _ => Err(BAD_ACTION),
         }
     }
 
     fn is_typing(&self) -> Result<bool, Refusal> {
         match self.is_typing {
-            Some(Node::Static(StaticNode::Bool(is_typing))) => Ok(is_typing),
+            Value::Bool(is_typing) => Ok(is_typing),
             _ => Err(BAD_IS_TYPING),
         }
     }
 }
 
-/// Negative numbers (`-0` too), fractions and exponents are no ids, whatever their value.
-fn optional_id(value: Option<Node<'_>>, refusal: Refusal) -> Result<Option<MessageId>, Refusal> {
+fn optional_id(value: Value<'_>, refusal: Refusal) -> Result<Option<MessageId>, Refusal> {
     match value {
-        None => Ok(None),
-        Some(Node::Static(StaticNode::U64(id))) if id <= SAFE_INTEGER_MAX => {
-            Ok(Some(MessageId(id)))
-        }
-        Some(_) => Err(refusal),
+        Value::Missing | Value::Null => Ok(None),
+        Value::Unsigned(id) if id <= SAFE_INTEGER_MAX => Ok(Some(MessageId(id))),
+        _ => Err(refusal),
     }
 }
 

@@ -356,6 +356,18 @@ fn a_decoder_forgets_each_frame() {
     }
 }
 
+#[test]
+fn the_tape_is_kept_from_frame_to_frame() {
+    let mut decoder = Decoder::default();
+    let place = decoder.tape.0.as_ptr();
+    for text in
+        [r#"{"type":"chat_message","content":"a"}"#, "{", r#"{"type":1,"x":[[1,2],{"y":3}]}"#]
+    {
+        let _ = decoder.decode(&mut text.as_bytes().to_vec(), &V1);
+        assert_eq!(decoder.tape.0.as_ptr(), place);
+    }
+}
+
 /// Numbers and bytes around those that the short cut knows.
 fn almost_verbatim() -> impl Strategy<Value = Vec<u8>> {
     let id = prop_oneof![

@@ -226,3 +226,7 @@ fn text_frame(out: &mut Vec<u8>, payload: impl FnOnce(&mut Writer<'_>)) {
     payload(&mut Writer(out));
     frame.finish(out, OpCode::Text);
 }
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

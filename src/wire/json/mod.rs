@@ -10,6 +10,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod protocol_tests;
 mod shape;
 mod time;
 mod verbatim;

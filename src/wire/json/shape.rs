@@ -11,17 +11,40 @@ const NOT_AN_OBJECT: Refusal = Refusal::new(ErrorCode::Invalid, "the frame is no
 pub(super) const TOO_DEEP: Refusal =
     Refusal::new(ErrorCode::Invalid, "the frame is nested too deeply");
 const TOO_MANY_KEYS: Refusal = Refusal::new(ErrorCode::Invalid, "the frame has too many keys");
-const DOUBLED_KEY: Refusal =
+pub(super) const DOUBLED_KEY: Refusal =
     Refusal::new(ErrorCode::Invalid, "a key appears twice in the same object");
 
-/// Checks a whole tape. Keys are counted over all objects of the frame together, which also bounds
-/// the pairwise comparison of keys.
-pub(super) fn check(tape: &[Node<'_>], rules: &JsonRules) -> Result<(), Refusal> {
-    if !matches!(tape.first(), Some(Node::Object { .. })) {
+/// What is left of a frame's allowance. Keys are counted over all objects of the frame together,
+/// which also bounds the pairwise comparison of keys.
+pub(super) struct Allowance {
+    depth: usize,
+    keys: usize,
+}
+
+/// The nodes inside the frame's object, and what the values in them may still use up.
+pub(super) fn open<'t, 'a>(
+    tape: &'t [Node<'a>],
+    rules: &JsonRules,
+) -> Result<(&'t [Node<'a>], Allowance), Refusal> {
+    let Some((&Node::Object { len, .. }, inside)) = tape.split_first() else {
         return Err(NOT_AN_OBJECT);
+    };
+    let depth = rules.depth.checked_sub(1).ok_or(TOO_DEEP)?;
+    let keys = rules.keys.checked_sub(len).ok_or(TOO_MANY_KEYS)?;
+    Ok((inside, Allowance { depth, keys }))
+}
+
+impl Allowance {
+    /// Checks the value at `at`.
+    #[inline]
+    pub fn check(&mut self, nodes: &[Node<'_>], at: usize) -> Result<(), Refusal> {
+        match nodes.get(at) {
+            Some(Node::Object { .. } | Node::Array { .. }) => {
+                check_value(nodes, at, self.depth, &mut self.keys).map(|_| ())
+            }
+            _ => Ok(()),
+        }
     }
-    let mut keys_left = rules.keys;
-    check_value(tape, 0, rules.depth, &mut keys_left).map(|_| ())
 }
 
 /// Checks the value at `at` and answers where the next one begins. The recursion ends with `depth`,
@@ -38,9 +61,7 @@ fn check_value(
             *keys_left = keys_left.checked_sub(len).ok_or(TOO_MANY_KEYS)?;
             let mut next = at + 1;
             for _ in 0..len {
-                if is_doubled(tape, at + 1, next) {
-                    return Err(DOUBLED_KEY);
-                }
+                refuse_doubled(&tape[at + 1..], next - at - 1)?;
                 next = check_value(tape, next + 1, depth, keys_left)?;
             }
             Ok(next)
@@ -53,24 +74,25 @@ fn check_value(
     }
 }
 
-/// Whether the key at `key_at` is one of its object's earlier keys, the first of which is `first_at`.
-fn is_doubled(tape: &[Node<'_>], first_at: usize, key_at: usize) -> bool {
-    pairs(&tape[first_at..key_at]).any(|(key, _)| tape[key_at] == Node::String(key))
+/// Refuses the key at `key_at` if it is one of the keys before it in the same object, whose inside
+/// `nodes` begins with.
+pub(super) fn refuse_doubled(nodes: &[Node<'_>], key_at: usize) -> Result<(), Refusal> {
+    let mut at = 0;
+    while at < key_at {
+        if nodes[at] == nodes[key_at] {
+            return Err(DOUBLED_KEY);
+        }
+        at = next_key(nodes, at);
+    }
+    Ok(())
 }
 
-/// The pairs of an object, given the nodes inside it.
-pub(super) fn pairs<'t, 'a>(
-    mut inside: &'t [Node<'a>],
-) -> impl Iterator<Item = (&'a str, Node<'a>)> + use<'t, 'a> {
-    std::iter::from_fn(move || {
-        let (&Node::String(key), &value) = (inside.first()?, inside.get(1)?) else {
-            unreachable!("simd-json's tape has a string in each key's place")
-        };
-        let nested = match value {
-            Node::Object { count, .. } | Node::Array { count, .. } => count,
-            _ => 0,
-        };
-        inside = inside.get(2 + nested..).unwrap_or_default();
-        Some((key, value))
-    })
+/// Where the next key stands, if there is one.
+#[inline]
+pub(super) fn next_key(nodes: &[Node<'_>], key_at: usize) -> usize {
+    let nested = match nodes.get(key_at + 1) {
+        Some(&(Node::Object { count, .. } | Node::Array { count, .. })) => count,
+        _ => 0,
+    };
+    key_at + 2 + nested
 }

@@ -1,0 +1,19 @@
+//! What the shard looks up in a conversation beside its effects.
+
+use std::sync::Arc;
+
+use super::{Conversation, Settings};
+use crate::model::{MessageId, SessionId};
+
+impl Conversation {
+    /// The newest receipt of the session's user: those at or below it say nothing new.
+    pub fn receipt_of(&self, session: SessionId) -> Option<MessageId> {
+        let user = self.people.session(session)?.user;
+        self.people.get(user).map(|user| user.receipt.read())
+    }
+
+    /// Settings that were reloaded, for what comes. Buckets that are in use keep their rate.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+}

@@ -1,0 +1,80 @@
+//! What a core does when the process is short of memory: overload is an answer, never an OOM kill.
+
+use super::Core;
+use crate::model::{CloseReason, Now};
+
+/// How much of the memory limit the process uses, in the steps that matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    None,
+    /// 70 %: no new sockets (503).
+    StopAccepting,
+    /// 80 %: the sockets with the most unsent bytes are closed (4100).
+    Shed,
+    /// 90 %: commands that store something are refused as well.
+    RefuseSends,
+}
+
+impl Pressure {
+    /// By the share of the limit that is in use, in percent.
+    pub fn of(percent: u64) -> Pressure {
+        match percent {
+            0..70 => Pressure::None,
+            70..80 => Pressure::StopAccepting,
+            80..90 => Pressure::Shed,
+            _ => Pressure::RefuseSends,
+        }
+    }
+}
+
+/// Sockets with fewer unsent bytes are never shed: closing them would give nothing back.
+const SHED_BYTES_MIN: usize = 4 * 1024;
+
+impl<S> Core<S> {
+    /// Called when the pressure was measured: about once a second.
+    pub fn set_pressure(&mut self, pressure: Pressure, now: Now) {
+        if pressure != self.pressure {
+            tracing::warn!(core = self.settings.index, from = ?self.pressure, to = ?pressure,
+                "memory pressure changed");
+        }
+        self.pressure = pressure;
+        self.shard.set_refusing(pressure == Pressure::RefuseSends);
+        if pressure >= Pressure::Shed {
+            self.shed(now);
+        }
+    }
+
+    /// Closes the sockets with the largest queues until half of what is queued is gone.
+    fn shed(&mut self, now: Now) {
+        let mut queued: Vec<(usize, u32)> = self
+            .connections
+            .iter()
+            .map(|(slot, connection)| (connection.outbox.bytes(), slot as u32))
+            .filter(|(bytes, _)| *bytes >= SHED_BYTES_MIN)
+            .collect();
+        let total: usize = queued.iter().map(|(bytes, _)| bytes).sum();
+        queued.sort_unstable_by(|a, b| b.cmp(a));
+        let mut freed = 0;
+        for (bytes, slot) in queued {
+            if freed >= total / 2 {
+                break;
+            }
+            freed += bytes;
+            self.connections[slot as usize].outbox.drop_queued();
+            self.close(slot, CloseReason::Overload, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_are_at_70_80_and_90_percent() {
+        let steps = [69, 70, 79, 80, 89, 90, 400].map(Pressure::of);
+        use Pressure::*;
+        let expected = [None, StopAccepting, StopAccepting, Shed, Shed, RefuseSends, RefuseSends];
+        assert_eq!(steps, expected);
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads of the directory: who exists, who belongs where, whose tokens are revoked. What is durable but
+//! not yet in pages is laid over what pages say, so nobody is let in or kept out by an old answer.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Admission, ConversationId, DirectoryChange, Profile, Role, UserId, Wall};
+use crate::node::journal::archive::role_of;
+use crate::node::journal::record;
+use crate::node::ports::Record;
+
+use super::error::{StoreError, ValueError};
+use super::keys::{Key, KeyReader, Kind};
+use super::pages::guarded;
+use super::read::ReadHandle;
+use super::values::{self, ValueReader};
+
+impl ReadHandle {
+    /// What admitting this user to this conversation needs to know.
+    pub fn admission(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Admission, StoreError> {
+        guarded(|| {
+            Ok(Admission {
+                conversation_exists: self.exists(conversation)?,
+                role: self.role(conversation, user)?,
+                profile: self.profile(user)?,
+                revoked_before: self.revoked_before(user)?,
+                header: self.header(conversation)?,
+            })
+        })
+    }
+
+    /// The user's name and address, where the directory has them.
+    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        if let Some(profile) = self.overlay().profile(user) {
+            return Ok(Some(profile));
+        }
+        let Some(value) = self.pages().get(&Key::new(Kind::Profile).user(user))? else {
+            return Ok(None);
+        };
+        let reader = ValueReader::new(&value)?;
+        match record::decode(reader.rest()).map_err(ValueError::from)? {
+            Record::Directory(DirectoryChange::ProfileSet { profile }) => Ok(Some(profile)),
+            _ => Err(ValueError::Content.into()),
+        }
+    }
+
+    /// Conversations that were created or have events, in order of their ids, behind `after`.
+    pub fn conversations(
+        &self,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        guarded(|| {
+            let mut found: BTreeMap<ConversationId, ()> = BTreeMap::new();
+            found.extend(self.overlay().created_after(after, limit).into_iter().map(|id| (id, ())));
+            for kind in [Kind::Created, Kind::Header] {
+                let prefix = Key::new(kind);
+                let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
+                let behind = self
+                    .pages()
+                    .scan_from(&prefix, &from)
+                    .map(|pair| Ok(KeyReader::new(&pair?.0, kind)?.conversation()?))
+                    .filter(|id: &Result<_, StoreError>| id.as_ref().ok() != after)
+                    .take(limit);
+                for id in behind {
+                    found.insert(id?, ());
+                }
+            }
+            Ok(found.into_keys().take(limit).collect())
+        })
+    }
+
+    /// Members with their roles, in order of their ids, behind `after`.
+    pub fn members(
+        &self,
+        conversation: &ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Role)>, StoreError> {
+        let changed = self.overlay().members(conversation);
+        let prefix = Key::new(Kind::Member).conversation(conversation);
+        let from = after.map_or(prefix.clone(), |user| prefix.clone().user(user));
+        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.user()))
+    }
+
+    /// Where a user belongs, in order of the conversations' ids, behind `after`.
+    pub fn conversations_of(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationId, Role)>, StoreError> {
+        let changed = self.overlay().memberships(user);
+        let prefix = Key::new(Kind::Membership).user(user);
+        let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
+        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.conversation()))
+    }
+
+    /// Roles from pages with the overlay's changes laid over them.
+    fn merged<T: Ord + Clone>(
+        &self,
+        changed: BTreeMap<T, Option<Role>>,
+        after: Option<&T>,
+        limit: usize,
+        (prefix, from): (&Key, &Key),
+        id_of: fn(&mut KeyReader<'_>) -> Result<T, ValueError>,
+    ) -> Result<Vec<(T, Role)>, StoreError> {
+        let mut found = Vec::new();
+        let mut changed =
+            changed.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after)).peekable();
+        for pair in self.pages().scan_from(prefix, from) {
+            if found.len() >= limit {
+                break;
+            }
+            let (key, value) = pair?;
+            let id = id_of(&mut KeyReader::behind(&key, prefix)?)?;
+            if after == Some(&id) {
+                continue;
+            }
+            while let Some((new, role)) = changed.next_if(|(new, _)| *new < id) {
+                found.extend(role.map(|role| (new, role)));
+            }
+            match changed.next_if(|(new, _)| *new == id) {
+                Some((_, role)) => found.extend(role.map(|role| (id, role))),
+                None => found.push((id, read_role(&value)?)),
+            }
+        }
+        found.extend(changed.filter_map(|(id, role)| Some((id, role?))));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn exists(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+        let key = Key::new(Kind::Created).conversation(conversation);
+        Ok(self.overlay().is_created(conversation) || self.pages().get(&key)?.is_some())
+    }
+
+    fn role(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<Role>, StoreError> {
+        if let Some(role) = self.overlay().role(conversation, user) {
+            return Ok(role);
+        }
+        let key = Key::new(Kind::Member).conversation(conversation).user(user);
+        self.pages().get(&key)?.map(|value| read_role(&value)).transpose()
+    }
+
+    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, StoreError> {
+        let held = self.overlay().revoked_before(user);
+        let paged = self.pages().get(&Key::new(Kind::Revoked).user(user))?;
+        let paged = paged.map(|value| values::read_wall(&value)).transpose()?;
+        Ok(held.max(paged))
+    }
+}
+
+fn read_role(value: &[u8]) -> Result<Role, StoreError> {
+    let code = ValueReader::new(value)?.u8()?;
+    role_of(code).ok_or(ValueError::Content.into())
+}
