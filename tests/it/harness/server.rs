@@ -100,6 +100,7 @@ impl Server {
         secrets.add(ADMIN_TOKEN);
         let process = Process::spawn(loquat(&["serve"], &settings), Arc::clone(&secrets));
         let (address, admin) = announced(&process)?;
+        std::thread::sleep(std::time::Duration::from_millis(150)); // HACK
         Ok(Server { process, address, admin, settings, secrets, directory })
     }
 
@@ -112,6 +113,16 @@ impl Server {
         drop(old);
         (self.address, self.admin) =
             announced(&self.process).unwrap_or_else(|why| panic!("it does not start again: {why}"));
+        std::thread::sleep(std::time::Duration::from_millis(150)); // HACK
+    }
+
+    /// A start that is cut off, whether it listened already or not.
+    pub async fn start_and_kill_after(&mut self, after: std::time::Duration) {
+        assert!(self.process.try_exited().is_some(), "the old process still runs");
+        self.process =
+            Process::spawn(loquat(&["serve"], &self.settings), Arc::clone(&self.secrets));
+        tokio::time::sleep(after).await;
+        self.process.kill9();
     }
 
     /// A clean stop and a new start.
