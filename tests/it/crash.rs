@@ -1,6 +1,8 @@
 //! kill −9 at any moment: what any socket was shown is there afterwards, in the same order, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,9 +26,12 @@ fn note(shown: &mut Shown, frame: &Value) {
     assert!(before.as_ref().is_none_or(|b| *b == said), "two sockets differ: {before:?}, {said:?}");
 }
 
+/// How many messages the writers have seen of their own and others', in all conversations.
+type Count = Arc<AtomicUsize>;
+
 /// Sends until the connection breaks, a few messages ahead of what comes back; returns what it saw.
-async fn chatter(mut client: Client, who: usize) -> Vec<Value> {
-    const AHEAD: usize = 6;
+async fn chatter(mut client: Client, who: usize, count: Count) -> Vec<Value> {
+    const AHEAD: usize = 3;
     let (mut seen, mut sent) = (Vec::new(), 0);
     let most = MESSAGES_MAX / 2 - 10;
     loop {
@@ -36,7 +41,10 @@ async fn chatter(mut client: Client, who: usize) -> Vec<Value> {
             sent += 1;
         }
         match client.arrival().await.what {
-            What::Frame(_, frame) if frame["type"] == "chat_message" => seen.push(frame),
+            What::Frame(_, frame) if frame["type"] == "chat_message" => {
+                count.fetch_add(1, Ordering::Relaxed);
+                seen.push(frame);
+            }
             What::Frame(..) => {}
             What::Dropped(_) => return seen,
             other => panic!("{}: {other:?}", client.name),
@@ -61,19 +69,28 @@ async fn listener(mut client: Client) -> Vec<Value> {
     seen
 }
 
-/// Two writers and a reader in each conversation; killed after this time.
-async fn load_until_killed(server: &mut Server, round: usize, after: Duration) -> Vec<Shown> {
-    let mut tasks = Vec::new();
+/// Two writers and a reader in each conversation; killed in their midst, when so many were seen.
+async fn load_until_killed(server: &mut Server, round: usize, most: usize) -> Vec<Shown> {
+    let (mut writers, mut readers) = (Vec::new(), Vec::new());
     for conversation in 0..CONVERSATIONS {
         let name = format!("round-{round}-{conversation}");
         for who in 1..=2 {
             let client = server.join(&name, &person(10 * conversation + who)).await;
-            tasks.push((conversation, tokio::spawn(chatter(client, who))));
+            writers.push((conversation, who, client));
         }
         let client = server.join(&name, &person(10 * conversation + 3)).await;
-        tasks.push((conversation, tokio::spawn(listener(client))));
+        readers.push((conversation, tokio::spawn(listener(client))));
     }
-    tokio::time::sleep(after).await;
+    let count = Count::default();
+    let mut tasks = readers;
+    for (conversation, who, client) in writers {
+        tasks.push((conversation, tokio::spawn(chatter(client, who, Arc::clone(&count)))));
+    }
+    let deadline = Instant::now() + DEADLINE;
+    while count.load(Ordering::Relaxed) < most {
+        assert!(Instant::now() < deadline, "{count:?} of {most} messages came in time");
+        tokio::task::yield_now().await;
+    }
     server.kill9();
     let mut shown = vec![Shown::new(); CONVERSATIONS];
     for (conversation, task) in tasks {
@@ -121,11 +138,11 @@ fn check(name: &str, shown: &Shown, stored: &Shown) {
     assert_eq!(texts.len(), count, "{name}: something is stored twice");
 }
 
-/// A moment that differs from run to run; printed, so that a failure tells it.
-fn moment(round: usize) -> Duration {
+/// A moment that differs from run to run: after so many messages. A failure's output has it.
+fn moment() -> usize {
+    const ALL: usize = 2 * CONVERSATIONS * (MESSAGES_MAX - 20);
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let noise = u64::from(clock.expect("after 1970").subsec_nanos()) / 1_000;
-    Duration::from_micros(2_000 + noise * 7_919 % 60_000 * (round as u64 + 1))
+    clock.expect("after 1970").subsec_micros() as usize % (ALL * 3 / 4) + 1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,10 +152,12 @@ async fn what_was_shown_survives_kill_9_under_load() {
     let mut all: Vec<(String, Shown)> = Vec::new();
     let started = Instant::now();
     for round in 0..ROUNDS {
-        let after = moment(round);
-        let shown = load_until_killed(&mut server, round, after).await;
-        let count: usize = shown.iter().map(Shown::len).sum();
-        println!("round {round}: killed after {after:?} with {count} messages shown");
+        let moment = moment();
+        println!("round {round}: killed when {moment} messages were seen");
+        let shown = load_until_killed(&mut server, round, moment).await;
+        let total: usize = shown.iter().map(Shown::len).sum();
+        println!("  {total} messages were shown");
+        assert!(total < CONVERSATIONS * (MESSAGES_MAX - 20), "the load was over before");
         server.start_again();
         for (conversation, shown) in shown.into_iter().enumerate() {
             let name = format!("round-{round}-{conversation}");
@@ -176,12 +195,16 @@ async fn kill_9_during_the_start_loses_nothing() {
 async fn sigterm_twice_under_load_loses_nothing() {
     let settings = [("rate_limits", "off"), ("history_on_connect", "200")];
     let mut server = Server::with(&settings);
-    let mut tasks = Vec::new();
+    let (mut tasks, count) = (Vec::new(), Count::default());
     for who in 1..=2 {
         let client = server.join("1", &person(who)).await;
-        tasks.push(tokio::spawn(until_closed(client, who)));
+        tasks.push(tokio::spawn(until_closed(client, who, Arc::clone(&count))));
     }
-    tokio::time::sleep(Duration::from_millis(60)).await;
+    let deadline = Instant::now() + DEADLINE;
+    while count.load(Ordering::Relaxed) < 100 {
+        assert!(Instant::now() < deadline, "{count:?} messages came in time");
+        tokio::task::yield_now().await;
+    }
     server.sigterm();
     server.sigterm();
     server.exited();
@@ -194,7 +217,7 @@ async fn sigterm_twice_under_load_loses_nothing() {
     check("1", &shown, &stored(&server, "1").await);
 }
 
-async fn until_closed(mut client: Client, who: usize) -> Vec<Value> {
+async fn until_closed(mut client: Client, who: usize, count: Count) -> Vec<Value> {
     let (mut seen, mut sent) = (Vec::new(), 0);
     loop {
         while sent < MESSAGES_MAX / 2 - 10 && sent < seen.len() + 4 {
@@ -203,7 +226,10 @@ async fn until_closed(mut client: Client, who: usize) -> Vec<Value> {
             sent += 1;
         }
         match client.arrival().await.what {
-            What::Frame(_, frame) if frame["type"] == "chat_message" => seen.push(frame),
+            What::Frame(_, frame) if frame["type"] == "chat_message" => {
+                count.fetch_add(1, Ordering::Relaxed);
+                seen.push(frame);
+            }
             What::Frame(..) => {}
             _ => return seen,
         }
