@@ -210,9 +210,6 @@ impl Shard {
         self.cut(room);
         let seq = self.rooms[room].durable_seq;
         self.tell(session, Told::Admitted { room, seq });
-        if !frames.is_empty() {
-            self.tell(session, Told::Frames(frames));
-        }
         if session.core == self.core {
             self.rooms[room].locals.push(session);
             self.widen(room);
@@ -222,6 +219,10 @@ impl Shard {
         }
         let joiner = Joiner { profile, role, version };
         self.with_chat(room, now, |chat, _, out| chat.join(session, joiner, now, out));
+        // Behind its own `online`, which comes first on every socket.
+        if !frames.is_empty() {
+            self.tell(session, Told::Frames(frames));
+        }
     }
 
     /// Gives what was said so far this turn to those who are in now.
