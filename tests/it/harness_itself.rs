@@ -98,6 +98,15 @@ fn times_have_one_form() {
 }
 
 #[test]
+fn dates_are_those_of_the_calendar() {
+    let check = |s, text: &str| assert_eq!(token::rfc3339(s), text);
+    check(0, "1970-01-01T00:00:00Z");
+    check(951_782_400, "2000-02-29T00:00:00Z");
+    check(1_764_153_000, "2025-11-26T10:30:00Z");
+    check(1_772_323_199, "2026-02-28T23:59:59Z");
+}
+
+#[test]
 fn a_pattern_names_only_what_matters() {
     let value = json!({"a": {"b": 1, "c": 2}, "d": [1]});
     let check = |pattern: Value, right| assert_eq!(is_like(&value, &pattern), right, "{pattern}");

@@ -2,7 +2,15 @@
 
 mod harness;
 
+mod edits;
+mod errors;
 mod harness_itself;
 mod messages;
 mod presence;
+mod rates;
+mod reactions;
 mod receipts;
+mod rights;
+mod storm;
+mod tokens;
+mod typing;

@@ -139,6 +139,15 @@ impl Client {
         timeout(DEADLINE, self.outgoing.flush()).await.expect("the server does not read").ok();
     }
 
+    /// The same for frames that were made before.
+    pub async fn send_many(&mut self, frames: &[Message]) {
+        for frame in frames {
+            let feeding = timeout(DEADLINE, self.outgoing.feed(frame.clone()));
+            feeding.await.expect("the server does not read").ok();
+        }
+        timeout(DEADLINE, self.outgoing.flush()).await.expect("the server does not read").ok();
+    }
+
     /// The next thing that comes, whatever it is.
     pub async fn arrival(&mut self) -> Arrival {
         let arrival = timeout(DEADLINE, self.incoming.recv()).await;
@@ -264,9 +273,15 @@ impl Client {
         self.presence.drain(..).collect()
     }
 
-    /// A ping's round trip: the server has read all that was sent before. Frames that come before
-    /// the pong are given back.
+    /// Two round trips: after the first the server has read all that was sent before, and before
+    /// the second its turn with the answers is over. Frames that come meanwhile are given back.
     pub async fn ping(&mut self) -> Vec<Value> {
+        let mut frames = self.ping_once().await;
+        frames.extend(self.ping_once().await);
+        frames
+    }
+
+    async fn ping_once(&mut self) -> Vec<Value> {
         self.pings += 1;
         let payload = self.pings.to_be_bytes().to_vec();
         self.send_message(Message::Ping(payload.clone().into())).await;
@@ -312,6 +327,11 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the first thing after the 101 is a frame, and not a close.
+    pub async fn is_let_in(mut self) -> bool {
+        matches!(self.arrival().await.what, What::Frame(..))
     }
 
     /// The next thing must be a close with this code and reason.
