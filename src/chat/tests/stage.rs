@@ -229,6 +229,7 @@ fn brief(effect: &Effect) -> String {
             format!("load send {user} {client_msg_id}")
         }
         Effect::Load(LoadKey::Recent(count)) => format!("load recent {count}"),
+        Effect::Load(LoadKey::Marks(count)) => format!("load marks {count}"),
     }
 }
 
