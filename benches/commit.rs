@@ -71,12 +71,12 @@ impl Log {
         self.journal.handle_turn(now());
         while let Some(effect) = self.journal.poll_effect() {
             let done = match effect {
-                Effect::File(FileWork::Create { file, .. }) => Done::Created { file },
-                Effect::File(FileWork::Write { offset, bytes, .. }) => {
+                Effect::Files(FileWork::Create { file, .. }) => Done::Created { file },
+                Effect::Files(FileWork::Write { offset, bytes, .. }) => {
                     self.file.write_all_at(&bytes, offset).expect("a write");
                     Done::Written { buffer: bytes }
                 }
-                Effect::File(FileWork::Sync { .. }) => {
+                Effect::Files(FileWork::Sync { .. }) => {
                     self.file.sync_data().expect("a sync");
                     Done::Synced
                 }

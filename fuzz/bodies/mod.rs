@@ -6,14 +6,21 @@
 
 pub mod command;
 pub mod frame;
+pub mod record;
+pub mod token;
 pub mod upgrade;
 
 pub type Body = fn(&[u8]);
 
 /// Name (of the target and of its folder in `corpus/`) and body.
 #[allow(dead_code, reason = "the fuzz targets call the bodies themselves")]
-pub const TARGETS: &[(&str, Body)] =
-    &[("command", command::run), ("frame", frame::run), ("upgrade", upgrade::run)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("command", command::run),
+    ("frame", frame::run),
+    ("record", record::run),
+    ("token", token::run),
+    ("upgrade", upgrade::run),
+];
 
 /// Ways to cut `len` bytes: not at all, into equal pieces, and unevenly, by a generator seeded with
 /// the bytes themselves, so that a file always means the same cuts.

@@ -188,11 +188,6 @@ fn claims_hold(claims: &Value) -> bool {
         Value::Array(all) => all.iter().all(Value::is_string) && all.iter().any(|a| a == "chat"),
         one => one == "chat",
     };
-    let user = match &claims["user_id"] {
-        Value::Number(number) => number.as_u64().is_some_and(|n| n < 1 << 53),
-        Value::String(text) => UserId::parse(text).is_ok(),
-        _ => false,
-    };
     let conversations = match &claims["conversations"] {
         Value::Null => true,
         Value::String(all) => all == "*",
@@ -207,10 +202,19 @@ fn claims_hold(claims: &Value) -> bool {
         && time("iat", |t| t < (NOW_S + 5) as f64 + 0.001)
         && claims["jti"].as_str().is_some_and(|id| !id.is_empty())
         && claims["token_type"] == "access"
+        && is_user(&claims["user_id"])
         && (absent("role") || claims["role"].as_str().and_then(Role::parse).is_some())
-        && [name("email"), name("first_name"), name("last_name"), aud, user, conversations]
+        && [name("email"), name("first_name"), name("last_name"), aud, conversations]
             .iter()
             .all(|&holds| holds)
+}
+
+fn is_user(id: &Value) -> bool {
+    match id {
+        Value::Number(number) => number.as_u64().is_some_and(|n| n < 1 << 53),
+        Value::String(text) => UserId::parse(text).is_ok(),
+        _ => false,
+    }
 }
 
 fn conversation(id: &Value) -> Option<ConversationId> {

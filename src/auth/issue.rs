@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::claims::{ACCESS, Rules};
-use super::keys::Key;
+use super::keys::{Key, SetupError};
 use crate::limits::{
     TOKEN_BYTES_MAX, TOKEN_CONVERSATIONS_MAX, TOKEN_NAME_CHARS_MAX, TOKEN_TIME_S_MAX,
 };
@@ -27,6 +27,8 @@ pub enum IssueError {
     NoTokenId,
     #[error("the token would have expired before it is issued, or end after the year 9999")]
     Lifetime,
+    #[error(transparent)]
+    Rules(#[from] SetupError),
 }
 
 /// Whom a token is for, and what it says about them.
@@ -99,6 +101,7 @@ struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     fn new(token: &'a NewToken<'a>, now: Wall, jti: &'a str) -> Result<Claims<'a>, IssueError> {
+        token.rules.check()?;
         let long = |name: &str| name.chars().count() > TOKEN_NAME_CHARS_MAX;
         if [token.email, token.first_name, token.last_name].into_iter().flatten().any(long) {
             return Err(IssueError::LongName);
@@ -238,6 +241,9 @@ mod tests {
         );
         let wide = Scope::Listed(vec![ConversationId::parse(&"c".repeat(64)).unwrap(); 60].into());
         check(NewToken { conversations: Some(&wide), ..plain.clone() }, "j", IssueError::TooLong);
+        let odd = Rules { user_claim: "exp".to_owned(), ..Rules::default() };
+        let twice = NewToken { rules: &odd, ..plain.clone() };
+        check(twice, "j", IssueError::Rules(SetupError::InvalidUserClaim));
         assert!(issue(&key(Algorithm::Hs256), &plain, NOW, "j").is_ok());
     }
 

@@ -66,11 +66,14 @@ impl Conversation {
         out: &mut Effects,
     ) {
         let reference = request.reference.map(Cow::into_owned);
-        let mut verdict = self.judge(speaker, request.command, stored, ids);
-        if matches!(verdict, Ok(Verdict::Event(_))) && !ids.may_append() {
-            verdict = Err(STORAGE_UNAVAILABLE.into());
-        }
-        match verdict {
+        match self.judge(speaker, request.command, stored, ids) {
+            Ok(Verdict::Event(body)) if !ids.may_append() => {
+                let name = match body {
+                    EventBody::Message(body) => body.client_msg_id,
+                    _ => None,
+                };
+                self.refuse(speaker.session, STORAGE_UNAVAILABLE, reference.or(name), out);
+            }
             Ok(Verdict::Event(body)) => self.append(speaker, reference, body, out),
             Ok(Verdict::NothingNew) => {
                 self.acknowledge(speaker, Ack { reference, ..Ack::default() }, out);

@@ -86,12 +86,11 @@ impl Conversation {
     ) {
         let seen = &mut self.people[user].seen;
         seen.offline_at = None;
-        if !seen.is_present {
-            seen.is_present = true;
+        if !std::mem::replace(&mut seen.is_present, true) {
             self.presence.present += 1;
             self.size_changed();
-            self.presence_changed(user);
         }
+        self.presence_changed(user);
         self.tell_status(user, Audience::One(session), out);
         if !self.is_crowd() {
             for at in 0..self.presence.announced.len() {
@@ -175,17 +174,19 @@ impl Conversation {
         let is_alone = self.people.sockets() == held.sessions.len();
         if is_alone && !self.is_crowd() {
             self.settle(user);
-        } else if !held.seen.is_queued {
+        } else if !held.seen.is_queued && held.seen.is_announced != held.seen.is_present {
             self.people[user].seen.is_queued = true;
             self.presence.changed.push(user);
             self.agenda.set_earliest(Task::PresenceTick, self.mono.after(PRESENCE_TICK_MS));
         }
     }
 
-    /// Makes the user's state the one that was told; `true` when that was another.
+    /// Makes the user's state the one that was told; `true` when that was another. Who came and went
+    /// within a tick was never here.
     fn settle(&mut self, user: UserIndex) -> bool {
-        let seen = &mut self.people[user].seen;
-        if seen.is_announced == seen.is_present {
+        let held = &mut self.people[user];
+        let (is_gone, seen) = (held.sessions.is_empty(), &mut held.seen);
+        if seen.is_announced == seen.is_present || (is_gone && !seen.is_announced) {
             return false;
         }
         seen.is_announced = seen.is_present;

@@ -28,6 +28,8 @@ Everyone with a token may enter every conversation, and only this machine can co
 
 /// Tokens of the demo users live for a day.
 const TTL_S: u64 = 24 * 3600;
+/// Messages that a page of the demo is shown when it opens.
+const HISTORY_ON_CONNECT: u32 = 50;
 /// The conversation that the printed addresses lead to.
 const CONVERSATION: &str = "1";
 const USERS: [(u64, &str, &str); 2] = [(1, "Ada", "Lovelace"), (2, "Grace", "Hopper")];
@@ -96,6 +98,8 @@ fn prepare(mut settings: Settings, listen: SocketAddr, data: &Path) -> Result<La
     settings.data = data.to_owned();
     settings.access = Access::Open;
     settings.admin.listen = None;
+    // A reload of the page, or a restart of the server, shows that what was said is still there.
+    settings.history_on_connect = HISTORY_ON_CONNECT;
     preflight::address(listen, "--port")?;
     preflight::data_directory(data)?;
     let secret = demo_secret::existing_or_new(data)?;

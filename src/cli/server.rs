@@ -121,6 +121,7 @@ pub fn serve(
         descriptors_max: descriptors_max(&settings.limits),
     })
     .map_err(ServerError::Reactors)?;
+    running.wait_until_ready();
     health.serving(running.pulses());
     ready(Addresses { public: address, admin: http.admin_address() });
     wait_for_the_end(launch, logs, &running)?;
@@ -356,9 +357,7 @@ impl http::Directory for Directory {
         &self,
         conversation: &ConversationId,
     ) -> Result<Option<http::ConversationEntry>, http::Unreadable> {
-        let Ok(anyone) = UserId::from_number(0) else { return Ok(None) };
-        let known = self.0.admission(conversation, &anyone).map_err(unreadable)?;
-        let created = known.conversation_exists.then_some(Wall(0));
+        let created = self.0.created_at(conversation).map_err(unreadable)?;
         Ok(created.map(|created_at| entry(conversation.clone(), created_at)))
     }
 
@@ -367,8 +366,8 @@ impl http::Directory for Directory {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<http::ConversationEntry>, http::Unreadable> {
-        let found = self.0.conversations(after, limit).map_err(unreadable)?;
-        Ok(found.into_iter().map(|conversation| entry(conversation, Wall(0))).collect())
+        let found = self.0.created(after, limit).map_err(unreadable)?;
+        Ok(found.into_iter().map(|(conversation, at)| entry(conversation, at)).collect())
     }
 
     fn members(

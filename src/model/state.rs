@@ -131,6 +131,8 @@ pub enum LoadKey {
     },
     /// The last `n` messages, oldest first.
     Recent(u32),
+    /// Marks of at most `n` users.
+    Marks(u32),
 }
 
 /// The store's answer to a [`LoadKey`].
@@ -140,6 +142,7 @@ pub enum Loaded {
     Mark(Option<Mark>),
     FirstSend(Option<FirstSend>),
     Recent(Vec<MessageState>),
+    Marks(Vec<Mark>),
     /// The store could not read it: the command is answered with `storage_unavailable`.
     Failed,
 }

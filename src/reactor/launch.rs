@@ -31,6 +31,8 @@ use crate::store::ShardEnds;
 const BACKLOG: i32 = 4_096;
 /// Submission entries of a ring; tokio-uring's default of 256 is flushed too often under load.
 const RING_ENTRIES: u32 = 4_096;
+/// How often the start looks whether all cores are ready.
+const READY_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 /// Exit code after a panic (EX_SOFTWARE of sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
 
@@ -290,6 +292,13 @@ impl Running {
         for thread in self.threads.drain(..) {
             // A reactor that panicked has ended the process already.
             let _ = thread.join();
+        }
+    }
+
+    /// Returns when every core accepts sockets; a store that does not come up ends the process.
+    pub fn wait_until_ready(&self) {
+        while !self.pulses.iter().all(|pulse| pulse.is_ready.load(Ordering::Acquire)) {
+            std::thread::sleep(READY_POLL);
         }
     }
 

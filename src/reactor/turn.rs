@@ -44,6 +44,8 @@ pub struct Pulse {
     pub is_accepting: AtomicBool,
     /// By the watchdog's count.
     pub turned_ms_ago: AtomicU64,
+    /// It accepts sockets.
+    pub is_ready: AtomicBool,
     /// The reactor has stopped in good order.
     pub is_over: AtomicBool,
 }
@@ -123,7 +125,12 @@ impl Reactor {
 
     /// Turn after turn, until everything is on disk and every socket is gone.
     pub async fn run(self: Rc<Self>, listener: Rc<Socket>) {
+        while !self.core().is_ready() {
+            self.sleep().await;
+            self.turn();
+        }
         tokio_uring::spawn(accept::run(self.clone(), listener));
+        self.pulse.is_ready.store(true, Ordering::Release);
         while !self.core().is_stopped() {
             self.sleep().await;
             self.turn();

@@ -47,29 +47,37 @@ impl ReadHandle {
         }
     }
 
-    /// Conversations that were created or have events, in order of their ids, behind `after`.
-    pub fn conversations(
+    /// When the conversation was created, if it was.
+    pub fn created_at(&self, conversation: &ConversationId) -> Result<Option<Wall>, StoreError> {
+        if let Some(at) = self.overlay().created_at(conversation) {
+            return Ok(Some(at));
+        }
+        let key = Key::new(Kind::Created).conversation(conversation);
+        guarded(|| {
+            Ok(self.pages().get(&key)?.map(|value| values::read_wall(&value)).transpose()?)
+        })
+    }
+
+    /// Conversations that were created, with the time, in order of their ids, behind `after`.
+    pub fn created(
         &self,
         after: Option<&ConversationId>,
         limit: usize,
-    ) -> Result<Vec<ConversationId>, StoreError> {
+    ) -> Result<Vec<(ConversationId, Wall)>, StoreError> {
+        let prefix = Key::new(Kind::Created);
+        let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
         guarded(|| {
-            let mut found: BTreeMap<ConversationId, ()> = BTreeMap::new();
-            found.extend(self.overlay().created_after(after, limit).into_iter().map(|id| (id, ())));
-            for kind in [Kind::Created, Kind::Header] {
-                let prefix = Key::new(kind);
-                let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
-                let behind = self
-                    .pages()
-                    .scan_from(&prefix, &from)
-                    .map(|pair| Ok(KeyReader::new(&pair?.0, kind)?.conversation()?))
-                    .filter(|id: &Result<_, StoreError>| id.as_ref().ok() != after)
-                    .take(limit);
-                for id in behind {
-                    found.insert(id?, ());
+            let mut found: BTreeMap<ConversationId, Wall> =
+                self.overlay().created_after(after, limit).into_iter().collect();
+            // `after` itself may be the first of the scan.
+            for pair in self.pages().scan_from(&prefix, &from).take(limit + 1) {
+                let (key, value) = pair?;
+                let id = KeyReader::new(&key, Kind::Created)?.conversation()?;
+                if after != Some(&id) {
+                    found.insert(id, values::read_wall(&value)?);
                 }
             }
-            Ok(found.into_keys().take(limit).collect())
+            Ok(found.into_iter().take(limit).collect())
         })
     }
 

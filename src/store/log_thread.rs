@@ -144,7 +144,7 @@ impl LogThread {
         while let Some(effect) = self.journal.poll_effect() {
             worked = true;
             match effect {
-                Effect::File(work) => self.work(work),
+                Effect::Files(work) => self.work(work),
                 Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
                 Effect::Publish { shard, message } => self.outgoing[shard].put(message),
                 Effect::Ended { segment, last_commit } => {

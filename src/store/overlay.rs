@@ -53,14 +53,19 @@ impl Overlay {
         self.lock().created.contains_key(conversation)
     }
 
+    pub fn created_at(&self, conversation: &ConversationId) -> Option<Wall> {
+        self.lock().created.get(conversation).map(|change| change.value)
+    }
+
     pub fn created_after(
         &self,
         after: Option<&ConversationId>,
         limit: usize,
-    ) -> Vec<ConversationId> {
+    ) -> Vec<(ConversationId, Wall)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let held = self.lock();
-        held.created.range((from, Bound::Unbounded)).take(limit).map(|(id, _)| id.clone()).collect()
+        let behind = held.created.range((from, Bound::Unbounded)).take(limit);
+        behind.map(|(id, change)| (id.clone(), change.value)).collect()
     }
 
     /// `None`: nothing is known here; `Some(None)`: removed.

@@ -69,6 +69,7 @@ impl ReadHandle {
                     Loaded::FirstSend(self.first_send(conversation, user, client_msg_id)?)
                 }
                 LoadKey::Recent(n) => Loaded::Recent(self.recent(conversation, *n)?),
+                LoadKey::Marks(n) => Loaded::Marks(self.marks(conversation, *n)?),
             })
         })
     }
@@ -151,13 +152,12 @@ impl ReadHandle {
         user: &UserId,
     ) -> Result<Option<Mark>, StoreError> {
         let key = Key::new(Kind::Mark).conversation(conversation).user(user);
-        let Some(value) = self.pages().get(&key)? else { return Ok(None) };
-        let mut reader = ValueReader::new(&value)?;
-        reader.u64()?;
-        match record::decode(reader.rest()).map_err(ValueError::from)? {
-            Record::Mark { mark, .. } => Ok(Some(mark)),
-            _ => Err(ValueError::Content.into()),
-        }
+        self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()
+    }
+
+    fn marks(&self, conversation: &ConversationId, count: u32) -> Result<Vec<Mark>, StoreError> {
+        let marks = Key::new(Kind::Mark).conversation(conversation);
+        self.pages().scan(&marks).take(count as usize).map(|pair| mark_of(&pair?.1)).collect()
     }
 
     fn first_send(
@@ -266,6 +266,15 @@ impl ReadHandle {
             state.reactions.entry(emoji).or_default().insert(reader.user()?);
         }
         Ok(state)
+    }
+}
+
+fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
+    let mut reader = ValueReader::new(value)?;
+    reader.u64()?;
+    match record::decode(reader.rest()).map_err(ValueError::from)? {
+        Record::Mark { mark, .. } => Ok(mark),
+        _ => Err(ValueError::Content.into()),
     }
 }
 

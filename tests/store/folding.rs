@@ -263,9 +263,15 @@ fn check_directory(read: &ReadHandle) {
     assert_eq!(members(Some(6), 10), []);
     let of_three = read.conversations_of(&user(3), None, 10).unwrap();
     assert_eq!(of_three, [(conversation(1), moderator), (conversation(2), member)]);
-    let known = read.conversations(None, 10).unwrap();
-    assert_eq!(known, [conversation(1), conversation(2)]);
-    assert_eq!(read.conversations(Some(&conversation(1)), 10).unwrap(), [conversation(2)]);
+    let created = |after: Option<u64>| -> Vec<_> {
+        let after = after.map(conversation);
+        let found = read.created(after.as_ref(), 10).unwrap();
+        found.into_iter().map(|(conversation, _)| conversation).collect()
+    };
+    assert_eq!(created(None), [conversation(1), conversation(2)]);
+    assert_eq!(created(Some(1)), [conversation(2)]);
+    assert!(read.created_at(&conversation(1)).unwrap().is_some());
+    assert_eq!(read.created_at(&conversation(9)).unwrap(), None);
     let admission = read.admission(&conversation(1), &user(3)).unwrap();
     assert!(admission.conversation_exists);
     assert_eq!((admission.role, admission.revoked_before), (Some(moderator), Some(Wall(90))));

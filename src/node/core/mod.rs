@@ -299,6 +299,11 @@ impl<S> Core<S> {
         self.arm(slot);
     }
 
+    /// The store is up: sockets may come.
+    pub fn is_ready(&self) -> bool {
+        self.shard.is_ready()
+    }
+
     pub fn sockets(&self) -> usize {
         self.connections.len()
     }

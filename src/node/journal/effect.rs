@@ -44,7 +44,7 @@ pub enum FileWork {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    File(FileWork),
+    Files(FileWork),
     /// Directory changes that just became durable, before their shard hears of it.
     Directory {
         segment: u64,

@@ -258,7 +258,7 @@ impl Journal {
         let frame_bytes = bytes.len();
         self.flight = Some(Flight::Write { segment, frame_bytes, owed });
         let file = SegmentName(segment);
-        self.effects.push_back(Effect::File(FileWork::Write { file, offset, bytes }));
+        self.effects.push_back(Effect::Files(FileWork::Write { file, offset, bytes }));
     }
 
     fn written(&mut self, buffer: Vec<u8>) {
@@ -325,7 +325,7 @@ impl Journal {
     }
 
     fn push_sync(&mut self, segment: u64) {
-        self.effects.push_back(Effect::File(FileWork::Sync { file: SegmentName(segment) }));
+        self.effects.push_back(Effect::Files(FileWork::Sync { file: SegmentName(segment) }));
     }
 
     fn finish(&mut self) {
@@ -356,7 +356,7 @@ impl Journal {
         }
         let segment = self.segments.begin_spare();
         let header = SegmentHeader { segment, epoch: self.start.epoch, salt: self.start.salt };
-        self.effects.push_back(Effect::File(FileWork::Create {
+        self.effects.push_back(Effect::Files(FileWork::Create {
             file: SegmentName(segment),
             bytes,
             header: header.to_bytes().to_vec(),

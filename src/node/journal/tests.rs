@@ -91,7 +91,7 @@ impl Rig {
         {
             *steps -= 1;
             match effect {
-                Effect::File(work) => {
+                Effect::Files(work) => {
                     let done = self.work(work);
                     self.journal.handle_done(done);
                 }
@@ -265,10 +265,10 @@ fn records_of_all_shards_share_one_commit_and_are_told_after_its_sync() {
         rig.journal.handle_append(shard, 2, &text(2, "b"));
     }
     rig.journal.handle_turn(at(1));
-    assert!(matches!(rig.journal.poll_effect(), Some(Effect::File(FileWork::Write { .. }))));
+    assert!(matches!(rig.journal.poll_effect(), Some(Effect::Files(FileWork::Write { .. }))));
     assert_eq!(rig.journal.poll_effect(), None);
     rig.journal.handle_done(Done::Written { buffer: Vec::new() });
-    assert!(matches!(rig.journal.poll_effect(), Some(Effect::File(FileWork::Sync { .. }))));
+    assert!(matches!(rig.journal.poll_effect(), Some(Effect::Files(FileWork::Sync { .. }))));
     assert_eq!(rig.journal.poll_effect(), None);
     rig.journal.handle_done(Done::Synced);
     rig.run(at(1));

@@ -16,11 +16,15 @@ use super::room::Room;
 use super::{Load, News, Output, Shard};
 use crate::chat::{self, Conversation, Joiner};
 use crate::model::{
-    Admission, ConversationId, LoadKey, Loaded, Now, Profile, Role, SessionId, Version,
+    Admission, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile, Role, SessionId,
+    Version,
 };
 use crate::node::mail::{Candidate, Told};
 use crate::node::ports::{LoadQuery, LoadResult};
 use crate::wire::json;
+
+/// Marks that a replayed history shows at most.
+const MARKS_MAX: u32 = 1_000;
 
 /// A candidate on its way in.
 pub struct Waiting {
@@ -31,6 +35,8 @@ pub struct Waiting {
     /// How many segments were sealed when the store was asked.
     sealed: u64,
     entry: Option<(Arc<Profile>, Role)>,
+    /// The store's part of the recent messages; the marks come next.
+    stored: Option<Vec<MessageState>>,
     /// The socket went away meanwhile.
     is_gone: bool,
 }
@@ -45,7 +51,15 @@ impl Shard {
     /// A socket with a verified token wants into a conversation of this shard.
     pub fn admit(&mut self, candidate: Candidate) {
         let room = self.room_of(&candidate.conversation);
-        self.ask(Waiting { candidate, room, stamp: 0, sealed: 0, entry: None, is_gone: false });
+        self.ask(Waiting {
+            candidate,
+            room,
+            stamp: 0,
+            sealed: 0,
+            entry: None,
+            stored: None,
+            is_gone: false,
+        });
     }
 
     pub(super) fn room_of(&mut self, conversation: &ConversationId) -> usize {
@@ -138,26 +152,43 @@ impl Shard {
 
     /// The store's part of the recent messages is here. What was sealed meanwhile may have left
     /// memory without being in that part: then it is read again.
-    pub(super) fn history_known(&mut self, waiting: Waiting, answer: LoadResult, now: Now) {
+    pub(super) fn history_known(&mut self, mut waiting: Waiting, answer: LoadResult, now: Now) {
         let room = waiting.room;
         self.rooms[room].under_way -= 1;
         self.may_be_idle(room);
         if waiting.is_gone {
             return;
         }
-        let LoadResult::State(Loaded::Recent(stored)) = answer else {
-            self.tell(waiting.candidate.session, Told::Unavailable);
-            return;
-        };
         if waiting.sealed != self.sealed {
+            waiting.stored = None;
             self.show_history_or_enter(waiting, now);
             return;
         }
-        let Some(chat) = &self.rooms[room].chat else { return };
+        match (answer, waiting.stored.take()) {
+            (LoadResult::State(Loaded::Recent(stored)), _) => {
+                waiting.stored = Some(stored);
+                let query = LoadQuery::State(LoadKey::Marks(MARKS_MAX));
+                self.load(room, query, Load::History(Box::new(waiting)));
+            }
+            (LoadResult::State(Loaded::Marks(marks)), Some(stored)) => {
+                self.replay(waiting, stored, &marks, now);
+            }
+            _ => self.tell(waiting.candidate.session, Told::Unavailable),
+        }
+    }
+
+    /// The snapshot: what the store has, overlaid with what is in memory; marks only rise, so whoever
+    /// has read a message by either has read it.
+    fn replay(&mut self, waiting: Waiting, stored: Vec<MessageState>, marks: &[Mark], now: Now) {
+        let Some(chat) = &self.rooms[waiting.room].chat else { return };
         let viewer = &waiting.candidate.identity.user;
         let mut frames = Vec::new();
         for message in chat.recent(self.settings.history_on_connect as usize, stored) {
-            let read_by = chat.readers_of(message.id);
+            let mut read_by = chat.readers_of(message.id);
+            let stored = marks.iter().filter(|mark| mark.message >= message.id);
+            read_by.extend(stored.map(|mark| mark.user.clone()));
+            read_by.sort();
+            read_by.dedup();
             let is_read = read_by.contains(viewer);
             json::replayed_message(&mut frames, &message, &read_by, is_read);
         }
@@ -179,9 +210,6 @@ impl Shard {
         self.cut(room);
         let seq = self.rooms[room].durable_seq;
         self.tell(session, Told::Admitted { room, seq });
-        if !frames.is_empty() {
-            self.tell(session, Told::Frames(frames));
-        }
         if session.core == self.core {
             self.rooms[room].locals.push(session);
             self.widen(room);
@@ -191,6 +219,10 @@ impl Shard {
         }
         let joiner = Joiner { profile, role, version };
         self.with_chat(room, now, |chat, _, out| chat.join(session, joiner, now, out));
+        // Behind its own `online`, which comes first on every socket.
+        if !frames.is_empty() {
+            self.tell(session, Told::Frames(frames));
+        }
     }
 
     /// Gives what was said so far this turn to those who are in now.

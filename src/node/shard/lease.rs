@@ -37,6 +37,10 @@ impl Lease {
         None
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty() && self.next.is_none()
+    }
+
     /// `true` once when it is time to ask for another block.
     pub fn wants_more(&mut self) -> bool {
         let left = self.current.end.saturating_sub(self.current.start);

@@ -193,6 +193,11 @@ impl Shard {
         self.is_accepting
     }
 
+    /// There are ids to number messages with, or the store has said that it takes nothing now.
+    pub fn is_ready(&self) -> bool {
+        !self.lease.is_empty() || !self.is_accepting
+    }
+
     /// Nothing decided waits for the disk, and no answer is owed.
     pub fn is_settled(&self) -> bool {
         self.reveals.is_empty() && self.to_log.is_empty()

@@ -1,3 +1,5 @@
+//! Tests of the decoder: a table of frames, and what serde_json says of the same bytes.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

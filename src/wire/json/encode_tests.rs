@@ -1,3 +1,5 @@
+//! Tests of the encoder: the frames of the documentation, and whatever else serde_json can read back.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

@@ -1,0 +1,187 @@
+//! Who hears of whom, and when.
+
+use super::Stage;
+use super::stage::settings;
+use crate::chat::Settings;
+use crate::model::{Header, SessionId};
+
+#[test]
+fn the_first_socket_hears_of_itself_and_the_second_of_both() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    stage.check(&["one 1: 1 online"]);
+    stage.pass(1_000);
+    stage.join(2);
+    stage.check(&["one 2: 2 online", "one 2: 1 online"]);
+    stage.pass(49);
+    stage.check(&[]);
+    stage.pass(1);
+    stage.check(&["but 2: 2 online"]);
+}
+
+#[test]
+fn every_tab_hears_of_itself_and_others_only_of_the_first() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    stage.join(2);
+    stage.pass(100);
+    stage.take();
+    stage.join(2);
+    stage.pass(100);
+    stage.check(&["one 3: 2 online", "one 3: 1 online"]);
+}
+
+#[test]
+fn whoever_comes_in_the_same_tick_is_told_of_once() {
+    let mut stage = Stage::new();
+    for id in 1..=3 {
+        stage.join(id);
+    }
+    stage.check(&[
+        "one 1: 1 online",
+        "one 2: 2 online",
+        "one 2: 1 online",
+        "one 3: 3 online",
+        "one 3: 1 online",
+    ]);
+    stage.pass(50);
+    stage.check(&["but 2: 2 online", "but 3: 3 online"]);
+}
+
+#[test]
+fn offline_comes_after_the_grace() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    let bob = stage.join(2);
+    let other_tab = stage.join(2);
+    stage.pass(100);
+    stage.leave(bob);
+    stage.pass(10_000);
+    stage.take();
+    stage.leave(other_tab);
+    stage.pass(4_999);
+    stage.check(&[]);
+    stage.pass(51);
+    stage.check(&["all: 2 offline"]);
+}
+
+#[test]
+fn coming_back_within_the_grace_is_no_news() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    let bob = stage.join(2);
+    stage.pass(100);
+    stage.leave(bob);
+    stage.pass(4_000);
+    stage.take();
+    let bob = stage.join(2);
+    stage.pass(4_000);
+    stage.check(&["one 3: 2 online", "one 3: 1 online"]);
+    stage.leave(bob);
+    stage.pass(4_990);
+    stage.check(&[]);
+    stage.pass(100);
+    stage.check(&["all: 2 offline"]);
+}
+
+#[test]
+fn without_a_grace_the_next_tick_tells() {
+    let mut stage = Stage::with(Header::default(), Settings { offline_grace_ms: 0, ..settings() });
+    stage.join(1);
+    let bob = stage.join(2);
+    stage.pass(100);
+    stage.take();
+    stage.leave(bob);
+    stage.pass(50);
+    stage.check(&["all: 2 offline"]);
+    // A page that reloads within a tick was never gone.
+    let bob = stage.join(2);
+    stage.pass(100);
+    stage.leave(bob);
+    stage.pass(20);
+    stage.take();
+    stage.join(2);
+    stage.pass(1_000);
+    stage.check(&["one 4: 2 online", "one 4: 1 online"]);
+}
+
+#[test]
+fn who_came_and_went_within_a_tick_was_never_here() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    stage.pass(100);
+    let bob = stage.join(2);
+    stage.leave(bob);
+    stage.take();
+    stage.pass(10_000);
+    stage.check(&[]);
+    stage.join(2);
+    stage.pass(50);
+    stage.check(&["one 3: 2 online", "one 3: 1 online", "but 2: 2 online"]);
+}
+
+/// 201 v1 sockets, of which the first 190 have heard of each other.
+fn crowd() -> (Stage, Vec<SessionId>) {
+    let mut stage = Stage::new();
+    let mut sockets: Vec<_> = (1..=190).map(|id| stage.join(id)).collect();
+    stage.pass(100);
+    sockets.extend((191..=201).map(|id| stage.join(id)));
+    stage.pass(2_000);
+    (stage, sockets)
+}
+
+#[test]
+fn a_crowd_hears_only_its_number() {
+    let (mut stage, _) = crowd();
+    stage.take();
+    stage.join(202);
+    stage.join_v2(203);
+    stage.check(&["one 202: 202 online", "one 203: 203 online", "one 203: count 203"]);
+    stage.pass(50);
+    stage.check(&["v2: count 203"]);
+    stage.join(204);
+    stage.join(205);
+    stage.pass(999);
+    stage.check(&["one 204: 204 online", "one 205: 205 online"]);
+    stage.pass(1);
+    stage.check(&["v2: count 205"]);
+    stage.pass(10_000);
+    stage.check(&[]);
+}
+
+#[test]
+fn joining_a_crowd_is_not_quadratic() {
+    let mut stage = Stage::new();
+    let mut effects = 0;
+    for id in 1..=5_000 {
+        stage.join(id);
+        stage.pass(1);
+        effects += stage.take().len();
+    }
+    // Those up to the crowd hear of each other; after that one each, and the count.
+    let before_the_crowd = 200 * 200 / 2 + 2 * 200;
+    assert!(effects < before_the_crowd + 5_000 + 20, "{effects}");
+}
+
+#[test]
+fn after_the_crowd_everybody_is_told_who_is_here() {
+    let (mut stage, sockets) = crowd();
+    stage.join(300);
+    stage.take();
+    for socket in &sockets[..20] {
+        stage.leave(*socket);
+    }
+    stage.pass(5_050);
+    assert!(stage.told().iter().all(|told| told.starts_with("v2: count")));
+    stage.leave(sockets[20]);
+    stage.leave(sockets[21]);
+    stage.pass(5_100);
+    let told = stage.told();
+    let online = told.iter().filter(|told| told.ends_with("online")).count();
+    let offline = told.iter().filter(|told| told.ends_with("offline")).count();
+    assert_eq!((online, offline), (180, 22));
+    assert!(told.contains(&"but 300: 300 online".to_owned()));
+    stage.take();
+    stage.join(400);
+    assert_eq!(stage.told().len(), 181);
+}
