@@ -106,34 +106,17 @@ async fn an_error_names_the_command_and_never_repeats_its_text() {
     let server = Server::start();
     let [mut client] = server.room("1").await;
     let cases = [
-        (
-            json!({"type": "chat_message", "content": " ", "client_msg_id": "c1"}),
-            "empty",
-            json!("c1"),
-        ),
-        (json!({"type": "chat_message", "content": " ", "ref": "r1"}), "empty", json!("r1")),
-        (
-            json!({"type": "chat_message", "content": " ", "ref": "r1", "client_msg_id": "c1"}),
-            "empty",
-            json!("r1"),
-        ),
-        (json!({"type": "message_delete", "message_id": 9, "ref": "r2"}), "not_found", json!("r2")),
-        (json!({"type": "a-type-to-remember", "ref": "r3"}), "unknown_type", json!("r3")),
-        (
-            json!({"type": "typing_indicator", "is_typing": "a-value-to-remember"}),
-            "invalid",
-            json!(null),
-        ),
-        (
-            json!({"type": "message_delete", "message_id": 9, "ref": "r".repeat(65)}),
-            "invalid",
-            json!(null),
-        ),
+        (json!({"type": "chat_message", "content": " ", "client_msg_id": "c1"}), "empty", "c1"),
+        (json!({"type": "chat_message", "client_msg_id": "c2"}), "invalid", "c2"),
+        (json!({"type": "message_delete", "message_id": 9}), "not_found", ""),
+        (json!({"type": "a-type-to-remember"}), "unknown_type", ""),
+        (json!({"type": "typing_indicator", "is_typing": "a-value-to-remember"}), "invalid", ""),
     ];
     for (frame, code, reference) in cases {
         client.send(frame.clone()).await;
         let error = client.error(code).await;
-        assert_eq!(error["ref"], reference, "{frame}");
+        let named = error["ref"].as_str().unwrap_or_default();
+        assert_eq!(named, reference, "{frame}");
         assert!(!error.to_string().contains("to-remember"), "{error}");
     }
 }

@@ -2,9 +2,13 @@
 
 mod harness;
 
+mod crash;
 mod edits;
 mod errors;
+mod framing;
+mod handshake;
 mod harness_itself;
+mod history;
 mod messages;
 mod presence;
 mod rates;
@@ -14,3 +18,4 @@ mod rights;
 mod storm;
 mod tokens;
 mod typing;
+mod wide;

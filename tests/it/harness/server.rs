@@ -38,7 +38,7 @@ pub struct Server {
     settings: Vec<(String, String)>,
     secrets: Arc<Secrets>,
     // Last: removed after the process was killed.
-    directory: Arc<TempDir>,
+    directory: TempDir,
 }
 
 /// A directory on the disk of the build, which syncs for real; `/tmp` may be memory.
@@ -57,6 +57,24 @@ pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
     with_settings(&mut command, settings);
     command.args(arguments);
     command
+}
+
+/// The same, started by another program: `["sh", "-c", "ulimit -n 99; exec \"$@\"", "sh"]`.
+pub fn loquat_through(wrapper: &[&str], settings: &[(String, String)]) -> Command {
+    let (program, arguments) = wrapper.split_first().expect("a program");
+    let mut command = Command::new(program);
+    with_settings(&mut command, settings);
+    command.args(arguments).arg(env!("CARGO_BIN_EXE_loquat")).arg("serve");
+    command
+}
+
+/// A `serve` that ends by itself: its exit code, and what it said on stderr.
+pub fn outcome(command: Command) -> (Option<i32>, String) {
+    let secrets = Arc::new(Secrets::default());
+    secrets.add(SECRET);
+    let mut process = Process::spawn(command, secrets);
+    let status = process.exited();
+    (status.code(), process.stderr())
 }
 
 fn with_settings(command: &mut Command, settings: &[(String, String)]) {
@@ -86,21 +104,28 @@ impl Server {
     pub fn with(changes: &[(&str, &str)]) -> Server {
         let directory = directory();
         let settings = settings_in(directory.path(), changes);
-        Server::launch(settings, Arc::new(directory)).unwrap_or_else(|why| panic!("{why}"))
+        Server::launch(loquat(&["serve"], &settings), settings, directory)
     }
 
-    /// A second process with the same settings on the same data: what became of it.
-    pub fn another(&self) -> Result<Server, String> {
-        Server::launch(self.settings.clone(), Arc::clone(&self.directory))
+    /// A server started by another program.
+    pub fn through(wrapper: &[&str], changes: &[(&str, &str)]) -> Server {
+        let directory = directory();
+        let settings = settings_in(directory.path(), changes);
+        Server::launch(loquat_through(wrapper, &settings), settings, directory)
     }
 
-    fn launch(settings: Vec<(String, String)>, directory: Arc<TempDir>) -> Result<Server, String> {
+    /// A second `serve` with the same settings on the same data.
+    pub fn another(&self) -> Command {
+        loquat(&["serve"], &self.settings)
+    }
+
+    fn launch(command: Command, settings: Vec<(String, String)>, directory: TempDir) -> Server {
         let secrets = Arc::new(Secrets::default());
         secrets.add(SECRET);
         secrets.add(ADMIN_TOKEN);
-        let process = Process::spawn(loquat(&["serve"], &settings), Arc::clone(&secrets));
-        let (address, admin) = announced(&process)?;
-        Ok(Server { process, address, admin, settings, secrets, directory })
+        let process = Process::spawn(command, Arc::clone(&secrets));
+        let (address, admin) = announced(&process).unwrap_or_else(|why| panic!("{why}"));
+        Server { process, address, admin, settings, secrets, directory }
     }
 
     /// The same data in a new process, after the end of the old one; maybe on another port.
@@ -112,6 +137,15 @@ impl Server {
         drop(old);
         (self.address, self.admin) =
             announced(&self.process).unwrap_or_else(|why| panic!("it does not start again: {why}"));
+    }
+
+    /// A start that is cut off, whether it listened already or not.
+    pub async fn start_and_kill_after(&mut self, after: std::time::Duration) {
+        assert!(self.process.try_exited().is_some(), "the old process still runs");
+        self.process =
+            Process::spawn(loquat(&["serve"], &self.settings), Arc::clone(&self.secrets));
+        tokio::time::sleep(after).await;
+        self.process.kill9();
     }
 
     /// A clean stop and a new start.
@@ -157,6 +191,18 @@ impl Server {
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.process.pid());
         std::fs::read_dir(folder).expect("it runs").count()
+    }
+
+    /// CPU time that the server has used so far, of user and kernel.
+    pub fn cpu(&self) -> std::time::Duration {
+        /// `USER_HZ`: the same on all of today's Linux.
+        const TICKS_PER_S: u64 = 100;
+        let path = format!("/proc/{}/stat", self.process.pid());
+        let stat = std::fs::read_to_string(path).expect("it runs");
+        // The name in parentheses may hold spaces: fields are counted from behind it.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+        std::time::Duration::from_millis(ticks * 1000 / TICKS_PER_S)
     }
 
     /// Resident memory of the server, in bytes.
