@@ -300,7 +300,7 @@ impl World {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(self.stored_sends.get(&key).cloned())
             }
-            LoadKey::Recent(_) => Loaded::Failed,
+            LoadKey::Recent(_) | LoadKey::Marks(_) => Loaded::Failed,
         }
     }
 
