@@ -168,6 +168,13 @@ impl Conversation {
         }
     }
 
+    /// Memory is short: what the store has leaves it at once.
+    pub fn shrink(&mut self) {
+        self.sweep(usize::MAX);
+        let recall = &self.recall;
+        self.messages.forget_sealed(|message| recall.is_pinned(message));
+    }
+
     pub(super) fn sweep_some(&mut self) {
         self.sweep(SWEEP_PER_COMMAND);
     }

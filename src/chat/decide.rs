@@ -231,6 +231,7 @@ impl Conversation {
             self.header.last_message = id.0;
             self.header.messages += 1;
             self.dedupe.remember(&event);
+            self.recall.happened(&event);
             self.stop_typing(speaker.user, out);
         }
         let session = Some(speaker.session).filter(|session| self.people.is_here(*session));

@@ -190,10 +190,23 @@ impl Messages {
                 return;
             };
             *budget -= 1;
-            self.clean.remove(&message);
-            if let Some(held) = self.held.remove(&message) {
-                self.clean_bytes -= held.bytes;
+            self.forget(message);
+        }
+    }
+
+    /// Lets all that is sealed leave memory, the pinned apart.
+    pub fn forget_sealed(&mut self, is_pinned: impl Fn(MessageId) -> bool) {
+        for message in self.clean.clone() {
+            if !is_pinned(message) {
+                self.forget(message);
             }
+        }
+    }
+
+    fn forget(&mut self, message: MessageId) {
+        self.clean.remove(&message);
+        if let Some(held) = self.held.remove(&message) {
+            self.clean_bytes -= held.bytes;
         }
     }
 

@@ -128,6 +128,7 @@ impl Conversation {
             self.presence.absences.pop_front();
             if self.people.get(user).is_some_and(|user| user.seen.offline_at == Some(due)) {
                 self.disappear(user);
+                self.may_release(user);
             }
         }
     }

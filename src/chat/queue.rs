@@ -150,13 +150,14 @@ impl Conversation {
             let missing: Missing = self
                 .missing(head.speaker.user, &head.request.command)
                 .into_iter()
-                .filter(|key| !self.recall.is_answered(key))
+                .filter(|key| !head.holds.contains(key))
                 .collect();
             if missing.is_empty() {
                 self.decide_head(ids, out);
                 continue;
             }
-            // What was in memory when it was queued was sealed and has left meanwhile.
+            // What was in memory when it was queued was sealed and has left meanwhile. Another
+            // command may hold the answer already.
             for key in &missing {
                 self.recall.hold(key.clone(), out);
             }

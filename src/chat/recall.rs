@@ -9,7 +9,7 @@
 use hashbrown::HashMap;
 
 use super::{Effect, Effects};
-use crate::model::{FirstSend, LoadKey, MessageId};
+use crate::model::{Event, EventBody, FirstSend, LoadKey, MessageId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -34,7 +34,7 @@ pub(super) struct Recall {
 }
 
 impl Recall {
-    /// Asks the store, unless it was asked already; nobody holds the answer.
+    /// Asks the store, unless a question is under way; nobody holds the answer.
     pub fn ask(&mut self, key: LoadKey, out: &mut Effects) {
         self.question(key, out);
     }
@@ -60,13 +60,37 @@ impl Recall {
         }
     }
 
+    /// What was absent happened: commands that still hold the answer must not take it for absent when
+    /// it was sealed and has left memory by their turn.
+    pub fn happened(&mut self, event: &Event) {
+        if self.questions.is_empty() {
+            return;
+        }
+        let EventBody::Message(body) = &event.body else { return };
+        let Some(client_msg_id) = body.client_msg_id.clone() else { return };
+        let key = LoadKey::FirstSend { user: body.sender.id.clone(), client_msg_id };
+        if let Some(Question { answer: Some(answer), .. }) = self.questions.get_mut(&key) {
+            *answer = Answer::First(FirstSend {
+                message: body.id,
+                seq: event.seq,
+                created_at: event.at,
+                content_hash: FirstSend::hash_content(&body.content),
+            });
+        }
+    }
+
     /// The answer to a question is under way.
     pub fn is_awaited(&self, key: &LoadKey) -> bool {
         self.questions.get(key).is_some_and(|question| question.answer.is_none())
     }
 
     pub fn is_answered(&self, key: &LoadKey) -> bool {
-        self.questions.get(key).is_some_and(|question| question.answer.is_some())
+        self.answered(key).is_some()
+    }
+
+    /// The answer that a waiting command still holds.
+    pub fn answered(&self, key: &LoadKey) -> Option<&Answer> {
+        self.questions.get(key)?.answer.as_ref()
     }
 
     /// A command lets go of an answer that is there.

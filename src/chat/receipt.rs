@@ -271,14 +271,35 @@ impl Conversation {
         for held in waiting {
             let is_above = held.message > self.people[user].receipt.read;
             if is_above && matches!(self.named(held.message), Named::NotInMemory) {
-                self.recall.ask(LoadKey::Message(held.message), out);
-                self.people[user].receipt.waiting.push(held);
+                self.recall_for_receipt(held, out);
             } else {
                 let reference = held.reference.map(Cow::Owned);
                 self.decide_receipt(held.speaker, held.message, reference, out);
             }
         }
         self.still_waiting(user);
+    }
+
+    /// Asks for the message, unless a command that waits for others still holds the answer.
+    fn recall_for_receipt(&mut self, held: WaitingReceipt, out: &mut Effects) {
+        let key = LoadKey::Message(held.message);
+        match self.recall.answered(&key) {
+            None => {
+                self.recall.ask(key, out);
+                self.people[held.speaker.user].receipt.waiting.push(held);
+            }
+            Some(Answer::Failed) => self.fail_receipt(held, out),
+            Some(_) => {
+                let reference = held.reference.map(Cow::Owned);
+                self.decide_receipt(held.speaker, held.message, reference, out);
+            }
+        }
+    }
+
+    fn fail_receipt(&self, held: WaitingReceipt, out: &mut Effects) {
+        if held.speaker.version == Version::V2 {
+            self.refuse(held.speaker.session, STORAGE_UNAVAILABLE, held.reference, out);
+        }
     }
 
     fn still_waiting(&mut self, user: UserIndex) {
@@ -336,13 +357,11 @@ impl Conversation {
         out: &mut Effects,
     ) {
         let waiting = std::mem::take(&mut self.people[user].receipt.waiting);
-        let (failed, left) = waiting.into_iter().partition(|held| fails(held));
+        let (failed, left): (Vec<_>, _) = waiting.into_iter().partition(|held| fails(held));
         self.people[user].receipt.waiting = left;
         self.still_waiting(user);
-        for WaitingReceipt { speaker, reference, .. } in failed {
-            if speaker.version == Version::V2 {
-                self.refuse(speaker.session, STORAGE_UNAVAILABLE, reference, out);
-            }
+        for held in failed {
+            self.fail_receipt(held, out);
         }
     }
 

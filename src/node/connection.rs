@@ -23,7 +23,7 @@ use super::admission::Permit;
 use super::outbox::Outbox;
 use super::timers::Alarm;
 use crate::chat::rate::Bucket;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, Limits};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, Limits, Rate};
 use crate::model::{
     CloseReason, ConversationId, Identity, MessageId, Mono, Seq, SessionId, UserId, Version,
 };
@@ -110,7 +110,7 @@ pub enum Place {
 /// What keeps a talkative peer within its limits.
 pub struct Guard {
     frames: Option<Bucket>,
-    receipts: Bucket,
+    receipts: Ceiling,
     pings: Option<Bucket>,
     /// Pings of the running second, and seconds in a row with too many.
     ping_second: (u64, u32),
@@ -145,6 +145,30 @@ pub struct Closing {
     pub is_shut: bool,
 }
 
+/// A rate for what is never refused: what came too early is owed, and reading pauses until it is paid.
+struct Ceiling {
+    rate: Rate,
+    /// Thousandths; below zero what is owed.
+    level: i64,
+    at: Mono,
+}
+
+impl Ceiling {
+    fn new(rate: Rate) -> Ceiling {
+        Ceiling { rate, level: i64::from(rate.burst) * 1_000, at: Mono(0) }
+    }
+
+    /// One more; in how many ms nothing is owed any more, if something is.
+    fn pass(&mut self, now: Mono) -> Option<u64> {
+        let gained = now.since(self.at).saturating_mul(u64::from(self.rate.per_second));
+        let most = i64::from(self.rate.burst) * 1_000;
+        self.at = self.at.max(now);
+        self.level = self.level.saturating_add_unsigned(gained).min(most) - 1_000;
+        let owed = self.level.min(0).unsigned_abs();
+        (owed > 0).then(|| owed.div_ceil(u64::from(self.rate.per_second).max(1)))
+    }
+}
+
 /// What the guard says of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -171,7 +195,7 @@ impl Guard {
         let on = buckets == Buckets::On;
         Guard {
             frames: on.then(|| Bucket::new(limits.frames)),
-            receipts: Bucket::new(limits.receipts),
+            receipts: Ceiling::new(limits.receipts),
             pings: on.then(|| Bucket::new(limits.pings)),
             ping_second: (0, 0),
             ping_floods: 0,
@@ -204,9 +228,9 @@ impl Guard {
     /// A receipt or a keystroke: never refused, but past its ceiling reading pauses.
     pub fn receipt(&mut self, now: Mono) {
         if self.frames.is_some()
-            && let Err(retry_after_ms) = self.receipts.take(now)
+            && let Some(pause_ms) = self.receipts.pass(now)
         {
-            self.paused_until = Some(now.after(retry_after_ms.max(1)));
+            self.paused_until = Some(now.after(pause_ms));
         }
     }
 
@@ -462,5 +486,23 @@ impl Connection {
 
     pub fn session_limits(limits: &Limits) -> SessionLimits {
         SessionLimits::of(limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_over_the_ceiling_is_paid_for_by_waiting() {
+        let mut ceiling = Ceiling::new(Rate { per_second: 1_000, burst: 10 });
+        for _ in 0..10 {
+            assert_eq!(ceiling.pass(Mono(0)), None);
+        }
+        // A whole read buffer of receipts is handled before the pause begins.
+        let pauses: Vec<_> = (0..300).filter_map(|_| ceiling.pass(Mono(0))).collect();
+        assert_eq!(pauses.last(), Some(&300));
+        assert_eq!(ceiling.pass(Mono(300)), Some(1));
+        assert_eq!(ceiling.pass(Mono(400)), None);
     }
 }

@@ -121,6 +121,21 @@ fn two_new_sends_under_one_id_are_one_message() {
 }
 
 #[test]
+fn a_first_send_that_is_sealed_before_its_repeats_turn_is_known() {
+    let (mut stage, ann) = old_stage();
+    stage.handle_ref(ann, "a", send_once("hi", "c"));
+    stage.handle_ref(ann, "b", edit(MessageId(101), "x"));
+    stage.handle_ref(ann, "c", send_once("hi", "c"));
+    stage.loaded(first_send(1, "c"), Loaded::FirstSend(None));
+    stage.durable(1);
+    stage.chat.sealed(1);
+    stage.chat.shrink();
+    stage.take();
+    stage.loaded(message(101), found(101, 1));
+    stage.check(&["#12 edit 101 by 1: x", "later to 1: ack c c 111 #11"]);
+}
+
+#[test]
 fn a_new_conversation_asks_for_nothing() {
     let mut stage = Stage::new();
     let ann = stage.join_v2(1);
