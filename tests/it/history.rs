@@ -64,6 +64,21 @@ async fn the_last_messages_come_in_their_order_and_then_live() {
     assert_eq!(contents(&replayed(&server, "2", 2).await), ["message 0", "message 1"]);
 }
 
+/// More than a socket may have unsent: a newcomer gets the newest, and is not turned away.
+#[tokio::test]
+async fn a_long_past_turns_nobody_away() {
+    let server = Server::with(&[("history_on_connect", "200"), ("rate_limits", "off")]);
+    let mut first = server.join("1", &person(1)).await;
+    for n in 0..30 {
+        first.say(&format!("{n} {}", "👍".repeat(9_990))).await;
+    }
+    let past = replayed(&server, "1", 2).await;
+    let seqs: Vec<u64> = past.iter().filter_map(|frame| frame["seq"].as_u64()).collect();
+    assert!(!seqs.is_empty(), "nothing was replayed");
+    let newest: Vec<u64> = (1..=30).rev().take(seqs.len()).rev().collect();
+    assert_eq!(seqs, newest);
+}
+
 #[tokio::test]
 async fn what_happened_to_a_message_is_replayed_with_it() {
     let mut server = Server::with(&[("history_on_connect", "50")]);

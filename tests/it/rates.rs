@@ -134,7 +134,7 @@ async fn the_twenty_first_socket_of_a_user_is_turned_away() {
     server.join("room-0", &person(2)).await;
     tabs.pop().expect("there are twenty").close().await;
     let deadline = Instant::now() + crate::harness::DEADLINE;
-    while !server.connect(&server.path("room-0", &person(1))).await.is_let_in().await {
+    while !server.connect(&server.path("room-0", &person(1))).await.let_in().await {
         assert!(Instant::now() < deadline, "the closed tab is counted for ever");
     }
     for tab in &mut tabs {

@@ -134,13 +134,16 @@ async fn what_simplejwt_writes_is_taken() {
     }
 }
 
+/// A path, headers, and the subprotocol of the answer.
+type Way<'a> = (String, Vec<(&'a str, &'a str)>, Option<&'a str>);
+
 #[tokio::test]
 async fn a_token_comes_in_the_query_in_a_header_or_as_a_subprotocol() {
     let server = Server::start();
     let token = server.token(&person(1));
     let bearer = format!("Bearer {token}");
     let pair = format!("loquat, bearer.{token}");
-    let ways: [(String, Vec<(&str, &str)>, Option<&str>); 6] = [
+    let ways: [Way; 6] = [
         (format!("/ws/chat/1/?token={token}"), vec![], None),
         (format!("/ws/chat/1?token={token}"), vec![], None),
         (format!("/ws/chat/1/?a=b&token={}", token.replace('.', "%2E")), vec![], None),

@@ -39,7 +39,6 @@ pub struct Arrival {
 pub enum What {
     /// A text frame: as it came, and parsed.
     Frame(String, Value),
-    Binary(Vec<u8>),
     Pong(Vec<u8>),
     Closed(u16, String),
     /// The end without a close frame.
@@ -330,7 +329,7 @@ impl Client {
     }
 
     /// Whether the first thing after the 101 is a frame, and not a close.
-    pub async fn is_let_in(mut self) -> bool {
+    pub async fn let_in(mut self) -> bool {
         matches!(self.arrival().await.what, What::Frame(..))
     }
 
@@ -367,7 +366,7 @@ async fn read_all(
                 Ok(value) => What::Frame(text.to_string(), value),
                 Err(why) => What::Wrong(why),
             },
-            Ok(Message::Binary(bytes)) => What::Binary(bytes.to_vec()),
+            Ok(Message::Binary(_)) => What::Wrong("the server never sends binary".to_owned()),
             Ok(Message::Pong(bytes)) => What::Pong(bytes.to_vec()),
             Ok(Message::Close(frame)) => {
                 closed = true;

@@ -170,10 +170,6 @@ impl Process {
         }
     }
 
-    pub fn stdout(&self) -> String {
-        self.stdout.lock().lines.join("\n")
-    }
-
     /// All of stderr; complete once it has exited.
     pub fn stderr(&self) -> String {
         if self.exited.is_some() {

@@ -47,13 +47,6 @@ impl Person {
         self
     }
 
-    /// The same person without a claim.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Person {
-        self.claims.remove(name);
-        self
-    }
-
     #[must_use]
     pub fn role(self, role: &str) -> Person {
         self.claim("role", json!(role))

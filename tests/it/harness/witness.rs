@@ -96,7 +96,7 @@ impl Witness {
 
     fn seq(&mut self, frame: &Value, replayed: bool) -> Verdict {
         let seq = frame["seq"].as_u64().ok_or("seq is a number")?;
-        ensure(seq >= 1 && seq < UNSAFE_INTEGER, || format!("seq {seq} is out of range"))?;
+        ensure((1..UNSAFE_INTEGER).contains(&seq), || format!("seq {seq} is out of range"))?;
         if let Some(last) = self.seq {
             let loose = replayed || self.replaying;
             let right = if loose { seq > last } else { seq == last + 1 };
@@ -186,7 +186,7 @@ fn one_of(value: &Value, allowed: &[&str]) -> Verdict {
 
 fn id(value: &Value) -> Result<u64, String> {
     let id = value.as_u64().ok_or("a message id is a whole number")?;
-    ensure(id >= 1 && id < UNSAFE_INTEGER, || format!("id {id} is out of range"))?;
+    ensure((1..UNSAFE_INTEGER).contains(&id), || format!("id {id} is out of range"))?;
     Ok(id)
 }
 
