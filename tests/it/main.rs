@@ -3,6 +3,7 @@
 mod harness;
 
 mod crash;
+mod drain;
 mod edits;
 mod errors;
 mod framing;
@@ -10,11 +11,13 @@ mod handshake;
 mod harness_itself;
 mod history;
 mod messages;
+mod peers;
 mod presence;
 mod rates;
 mod reactions;
 mod receipts;
 mod rights;
+mod startup;
 mod storm;
 mod tokens;
 mod typing;

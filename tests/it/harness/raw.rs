@@ -1,7 +1,6 @@
 //! A TCP connection that sends any bytes and reads frames naively: for handshakes and broken frames.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,6 +93,10 @@ impl Raw {
     pub async fn connect(address: SocketAddr) -> Raw {
         let connecting = timeout(DEADLINE, TcpStream::connect(address)).await;
         let stream = connecting.expect("connecting takes too long").expect("it listens");
+        Raw::over(stream)
+    }
+
+    pub fn over(stream: TcpStream) -> Raw {
         stream.set_nodelay(true).expect("a TCP socket has it");
         Raw { stream, buffer: Vec::new() }
     }
@@ -167,19 +170,6 @@ impl Raw {
             close = frame.close();
         }
         close
-    }
-
-    /// The next frame that is no text, within a time of its own.
-    pub async fn control_within(&mut self, most: Duration) -> Option<Frame> {
-        let reading = async {
-            loop {
-                match self.frame().await {
-                    Some(frame) if frame.first == TEXT => {}
-                    other => return other,
-                }
-            }
-        };
-        timeout(most, reading).await.expect("no control frame in time")
     }
 }
 

@@ -272,7 +272,12 @@ impl Server {
         Raw::connect(self.address).await
     }
 
-    /// A raw connection that is a WebSocket in a conversation of its own, with nothing to read.
+    /// The same, where it may no longer listen.
+    pub async fn try_raw(&self) -> std::io::Result<Raw> {
+        tokio::net::TcpStream::connect(self.address).await.map(Raw::over)
+    }
+
+    /// A raw connection that is a WebSocket in this conversation, after its own status.
     pub async fn raw_socket(&self, conversation: &str, user: u64) -> Raw {
         let path = self.path(conversation, &nameless(user));
         let mut raw = self.raw().await;
