@@ -103,6 +103,9 @@ impl Store {
                 let skip = room.messages.len().saturating_sub(*count as usize);
                 Loaded::Recent(room.messages.values().skip(skip).cloned().collect())
             }
+            LoadQuery::State(LoadKey::Marks(count)) => {
+                Loaded::Marks(room.marks.values().take(*count as usize).cloned().collect())
+            }
         })
     }
 
