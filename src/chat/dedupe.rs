@@ -268,3 +268,68 @@ fn key_of(event: &Event) -> Option<(&UserId, &str)> {
     let body = body_of(event)?;
     Some((&body.sender.id, body.client_msg_id.as_deref()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: u64) -> UserId {
+        UserId::from_number(id).unwrap()
+    }
+
+    fn filled(keys: u64) -> Bloom {
+        let mut bloom = Bloom::default();
+        for key in 0..keys {
+            bloom.insert(&user(key % 7), &key.to_string(), Wall(0));
+        }
+        bloom
+    }
+
+    #[test]
+    fn a_filter_knows_every_key_and_few_others() {
+        let bloom = filled(50_000);
+        assert!((0..50_000).all(|key| bloom.may_contain(&user(key % 7), &key.to_string())));
+        let wrong = (0..20_000)
+            .filter(|key| bloom.may_contain(&user(key % 7), &format!("other-{key}")))
+            .count();
+        // 1 % a layer, and seven layers for so many keys.
+        assert!(wrong < 20_000 * 8 / 100, "{wrong}");
+        assert!(bloom.bytes() <= 2 * 50_000 * BITS_PER_KEY / 8, "{}", bloom.bytes());
+    }
+
+    #[test]
+    fn the_same_id_of_another_user_is_another_key() {
+        let mut bloom = Bloom::default();
+        bloom.insert(&user(1), "c", Wall(0));
+        assert!(bloom.may_contain(&user(1), "c"));
+        assert!(!bloom.may_contain(&user(2), "c"));
+        assert!(!bloom.may_contain(&user(1), "d"));
+    }
+
+    #[test]
+    fn days_that_are_too_old_leave_it() {
+        let mut bloom = Bloom::default();
+        bloom.insert(&user(1), "first", Wall(0));
+        bloom.insert(&user(1), "later", Wall(8 * DAY_MS));
+        assert!(bloom.may_contain(&user(1), "first"));
+        bloom.insert(&user(1), "much later", Wall(9 * DAY_MS));
+        assert!(!bloom.may_contain(&user(1), "first"));
+        assert!(bloom.may_contain(&user(1), "later"));
+    }
+
+    #[test]
+    fn a_day_with_too_many_keys_may_have_any() {
+        let mut bloom = filled(1_800_000);
+        assert!(bloom.bytes() <= DAY_BYTES_MAX);
+        assert!(bloom.may_contain(&user(99), "never seen"));
+        // The next day begins anew; the full one counts as long as it matters.
+        bloom.insert(&user(1), "x", Wall(20 * DAY_MS));
+        assert!(!bloom.may_contain(&user(99), "never seen"));
+    }
+
+    #[test]
+    fn without_a_filter_anything_may_be_stored() {
+        assert!(Filter::Unknown.may_contain(&user(1), "c"));
+        assert!(!Filter::empty().may_contain(&user(1), "c"));
+    }
+}

@@ -111,11 +111,10 @@ impl Model {
     }
 
     /// The message, if this user may change it.
-    fn changeable(&mut self, asked: &Asked, id: MessageId) -> Result<&mut Message, Outcome> {
-        let missing = Outcome::Refused(ErrorCode::NotFound);
-        let message = self.messages.get_mut(&id).ok_or(missing)?;
+    fn changeable(&mut self, asked: &Asked, id: MessageId) -> Result<&mut Message, ErrorCode> {
+        let message = self.messages.get_mut(&id).ok_or(ErrorCode::NotFound)?;
         if message.author != asked.user && asked.role < Role::Moderator {
-            return Err(Outcome::Refused(ErrorCode::Forbidden));
+            return Err(ErrorCode::Forbidden);
         }
         Ok(message)
     }
@@ -123,7 +122,7 @@ impl Model {
     fn edit(&mut self, asked: &Asked, id: MessageId, content: &str) -> Outcome {
         let message = match self.changeable(asked, id) {
             Ok(message) => message,
-            Err(outcome) => return outcome,
+            Err(code) => return Outcome::Refused(code),
         };
         if message.is_deleted {
             return Outcome::Refused(ErrorCode::Gone);
@@ -140,7 +139,7 @@ impl Model {
     fn delete(&mut self, asked: &Asked, id: MessageId) -> Outcome {
         let message = match self.changeable(asked, id) {
             Ok(message) => message,
-            Err(outcome) => return outcome,
+            Err(code) => return Outcome::Refused(code),
         };
         if std::mem::replace(&mut message.is_deleted, true) {
             return ack(asked, None, None);

@@ -12,6 +12,7 @@ use loquat::model::{
     Signal, UserId, Version, Wall,
 };
 
+use super::fold::{fold, touches};
 use super::model::{Asked, Model, Outcome};
 
 /// Numbers pick one of what there is.
@@ -42,7 +43,7 @@ const TEXTS: [&str; 3] = ["one", "two", "three"];
 const EMOJI: [&str; 3] = ["👍", "❤️", "x"];
 const KEYS: [&str; 4] = ["k0", "k1", "k2", "k3"];
 
-enum Record {
+pub enum Record {
     Event(Arc<Event>),
     Mark(Mark),
 }
@@ -586,31 +587,5 @@ fn hears(audience: &Audience, member: &Member) -> bool {
         Audience::One(session) => member.session == *session,
         Audience::AllV1 => member.version == Version::V1,
         Audience::AllV2 => member.version == Version::V2,
-    }
-}
-
-fn fold(messages: &mut BTreeMap<MessageId, MessageState>, event: &Event) {
-    messages.values_mut().for_each(|state| state.apply(event));
-    if let Some(state) = MessageState::created(event) {
-        messages.insert(state.id, state);
-    }
-}
-
-fn touches(record: &Record, key: &LoadKey) -> bool {
-    match (record, key) {
-        (Record::Mark(mark), LoadKey::Mark(user)) => mark.user == *user,
-        (Record::Event(event), LoadKey::Message(id)) => match &event.body {
-            EventBody::Message(body) => body.id == *id || body.parent == Some(*id),
-            EventBody::Edit { message, .. }
-            | EventBody::Delete { message, .. }
-            | EventBody::Reaction { message, .. } => message == id,
-        },
-        (Record::Event(event), LoadKey::FirstSend { user, client_msg_id }) => match &event.body {
-            EventBody::Message(body) => {
-                body.sender.id == *user && body.client_msg_id.as_ref() == Some(client_msg_id)
-            }
-            _ => false,
-        },
-        _ => false,
     }
 }

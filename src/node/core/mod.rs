@@ -125,7 +125,7 @@ impl<S> Core<S> {
         links: Links<S, Adoption>,
     ) -> Core<S> {
         let shard = Shard::new(settings.index, settings.shard.clone());
-        Core {
+        let mut core = Core {
             settings,
             reloadable,
             admissions,
@@ -142,7 +142,9 @@ impl<S> Core<S> {
             drain: Drain::No,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
-        }
+        };
+        core.send_mail();
+        core
     }
 
     pub fn reload(&mut self, reloadable: Arc<Reloadable>) {

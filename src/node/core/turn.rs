@@ -313,7 +313,7 @@ impl<S> Core<S> {
         }
     }
 
-    fn send_mail(&mut self) {
+    pub(super) fn send_mail(&mut self) {
         Links::<S, Adoption>::send_all(&mut self.links.to_log, &mut self.shard.to_log);
         Links::<S, Adoption>::send_all(&mut self.links.to_readers, &mut self.shard.to_readers);
         for peer in self.links.peers.iter_mut().flatten() {

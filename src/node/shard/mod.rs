@@ -156,6 +156,9 @@ impl Shard {
             offline_grace_ms: settings.offline_grace_ms,
             rate_limits: settings.rate_limits,
         });
+        let mut lease = Lease::default();
+        // Asked for before anybody comes, so that the first message need not be refused.
+        let to_log = lease.wants_more().then_some(ToLog::Lease);
         Shard {
             core,
             settings,
@@ -163,7 +166,7 @@ impl Shard {
             rooms: Slab::new(),
             by_id: HashMap::new(),
             remotes: HashMap::new(),
-            lease: Lease::default(),
+            lease,
             lsn: 0,
             durable: 0,
             sealed: 0,
@@ -179,7 +182,7 @@ impl Shard {
             dirty: Vec::new(),
             idle: Vec::new(),
             effects: Vec::new(),
-            to_log: VecDeque::new(),
+            to_log: to_log.into_iter().collect(),
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),

@@ -1,0 +1,36 @@
+//! One to four cores driven by hand: one thread, virtual time, a log and readers that answer when the
+//! test says so, and sockets that are cut, slow, broken or gone. What a client sees is decoded by a
+//! second, naive decoder. Everything must be back at zero when a test ends.
+
+#[path = "core/admin.rs"]
+mod admin;
+#[path = "core/client.rs"]
+mod client;
+#[path = "core/decode.rs"]
+mod decode;
+#[path = "core/drain.rs"]
+mod drain;
+#[path = "core/durable.rs"]
+mod durable;
+#[path = "core/entry.rs"]
+mod entry;
+#[path = "core/handshake.rs"]
+mod handshake;
+#[path = "core/liveness.rs"]
+mod liveness;
+#[path = "core/overload.rs"]
+mod overload;
+#[path = "core/pump.rs"]
+mod pump;
+#[path = "core/slow.rs"]
+mod slow;
+#[path = "core/store.rs"]
+mod store;
+#[path = "core/violations.rs"]
+mod violations;
+#[path = "core/walk.rs"]
+mod walk;
+#[path = "core/wide.rs"]
+mod wide;
+#[path = "core/world.rs"]
+mod world;

@@ -1,0 +1,144 @@
+//! The store as the cores see it: what was sealed, by conversation, and the directory. Like sled it
+//! knows nothing of an event before its segment is built; the directory is known once durable.
+
+use std::collections::{BTreeMap, HashMap};
+
+use loquat::model::*;
+use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Record};
+
+#[derive(Default)]
+struct Room {
+    header: Header,
+    messages: BTreeMap<MessageId, MessageState>,
+    marks: HashMap<UserId, Mark>,
+    firsts: HashMap<(UserId, String), FirstSend>,
+}
+
+/// What is on disk.
+#[derive(Default)]
+pub struct Store {
+    /// Durable, in this order, and not built into pages yet.
+    unsealed: Vec<Record>,
+    rooms: HashMap<ConversationId, Room>,
+    created: Vec<ConversationId>,
+    members: HashMap<(ConversationId, UserId), Role>,
+    profiles: HashMap<UserId, Profile>,
+    revoked: HashMap<UserId, Wall>,
+    /// Every event that was ever durable.
+    pub events: HashMap<ConversationId, Vec<Event>>,
+}
+
+impl Store {
+    pub fn commit(&mut self, record: Record) {
+        match &record {
+            Record::Directory(change) => return self.directory(change.clone()),
+            Record::Event { conversation, event } => {
+                let events = self.events.entry(conversation.clone()).or_default();
+                assert_eq!(event.seq.0, events.len() as u64 + 1, "the log's seqs are dense");
+                events.push((**event).clone());
+            }
+            Record::Mark { .. } => {}
+        }
+        self.unsealed.push(record);
+    }
+
+    /// The newest event that survives anything.
+    pub fn durable_seq(&self, conversation: &ConversationId) -> u64 {
+        self.events.get(conversation).map_or(0, |events| events.len() as u64)
+    }
+
+    fn directory(&mut self, change: DirectoryChange) {
+        match change {
+            DirectoryChange::ConversationCreated { conversation, .. } => {
+                self.created.push(conversation);
+            }
+            DirectoryChange::MemberSet { conversation, user, role } => {
+                self.members.insert((conversation, user), role);
+            }
+            DirectoryChange::MemberRemoved { conversation, user } => {
+                self.members.remove(&(conversation, user));
+            }
+            DirectoryChange::ProfileSet { profile } => {
+                self.profiles.insert(profile.id.clone(), profile);
+            }
+            DirectoryChange::Revoked { user, issued_before } => {
+                self.revoked.insert(user, issued_before);
+            }
+        }
+    }
+
+    /// Builds everything durable into pages.
+    pub fn build(&mut self) {
+        for record in std::mem::take(&mut self.unsealed) {
+            match record {
+                Record::Event { conversation, event } => {
+                    self.rooms.entry(conversation).or_default().fold(&event);
+                }
+                Record::Mark { conversation, mark } => {
+                    let room = self.rooms.entry(conversation).or_default();
+                    room.marks.insert(mark.user.clone(), mark);
+                }
+                Record::Directory(_) => {}
+            }
+        }
+    }
+
+    pub fn answer(&self, request: &LoadRequest) -> LoadResult {
+        let conversation = &request.conversation;
+        let none = Room::default();
+        let room = self.rooms.get(conversation).unwrap_or(&none);
+        LoadResult::State(match &request.query {
+            LoadQuery::Admission(user) => {
+                return LoadResult::Admission(Box::new(self.admission(conversation, user, room)));
+            }
+            LoadQuery::State(LoadKey::Message(id)) => {
+                Loaded::Message(room.messages.get(id).cloned().map(Box::new))
+            }
+            LoadQuery::State(LoadKey::Mark(user)) => Loaded::Mark(room.marks.get(user).cloned()),
+            LoadQuery::State(LoadKey::FirstSend { user, client_msg_id }) => {
+                let key = (user.clone(), client_msg_id.clone());
+                Loaded::FirstSend(room.firsts.get(&key).cloned())
+            }
+            LoadQuery::State(LoadKey::Recent(count)) => {
+                let skip = room.messages.len().saturating_sub(*count as usize);
+                Loaded::Recent(room.messages.values().skip(skip).cloned().collect())
+            }
+            LoadQuery::State(LoadKey::Marks(count)) => {
+                Loaded::Marks(room.marks.values().take(*count as usize).cloned().collect())
+            }
+        })
+    }
+
+    fn admission(&self, conversation: &ConversationId, user: &UserId, room: &Room) -> Admission {
+        Admission {
+            conversation_exists: self.created.contains(conversation),
+            role: self.members.get(&(conversation.clone(), user.clone())).copied(),
+            profile: self.profiles.get(user).cloned(),
+            revoked_before: self.revoked.get(user).copied(),
+            header: room.header,
+        }
+    }
+}
+
+impl Room {
+    fn fold(&mut self, event: &Event) {
+        self.header.last_seq = event.seq;
+        self.header.last_at = event.at;
+        for message in self.messages.values_mut() {
+            message.apply(event);
+        }
+        let EventBody::Message(body) = &event.body else { return };
+        self.header.last_message = body.id.0;
+        self.header.messages += 1;
+        if let Some(name) = &body.client_msg_id {
+            let first = FirstSend {
+                message: body.id,
+                seq: event.seq,
+                created_at: event.at,
+                content_hash: FirstSend::hash_content(&body.content),
+            };
+            self.firsts.insert((body.sender.id.clone(), name.clone()), first);
+        }
+        self.messages.extend(MessageState::created(event).map(|state| (body.id, state)));
+    }
+}
