@@ -21,6 +21,8 @@ class Tab:
 
     def __init__(self, socket):
         self.socket = socket
+        # (seq, message id) of what the demo shows a newcomer of the past.
+        self.replayed = []
 
     async def send(self, kind, **fields):
         await self.socket.send(json.dumps({"type": kind, **fields}))
@@ -29,7 +31,9 @@ class Tab:
         while True:
             text = await asyncio.wait_for(self.socket.recv(), DEADLINE_S)
             frame = json.loads(text)
-            if frame["type"] not in skip:
+            if "is_deleted" in frame.get("message", {}):
+                self.replayed.append((frame["seq"], frame["message"]["id"]))
+            elif frame["type"] not in skip:
                 return frame
 
     async def expect(self, kind, **fields):
@@ -124,7 +128,9 @@ async def main(binary):
         async def afterwards(ada, grace):
             frame = await say((ada, grace), grace, "after the crash")
             assert frame["seq"] > shown[-1][0] and frame["message"]["id"] > shown[-1][1], frame
-            # What was shown is still there: it can be reacted to, old and new.
+            missing = set(shown) - set(grace.replayed)
+            assert not missing, f"{missing} were shown, and are not in {grace.replayed}"
+            # It is still there for commands, too: it can be reacted to, old and new.
             for message in (number, *(known for _, known in shown)):
                 await ada.send("message_reaction", message_id=message, emoji="✅", action="add")
                 await both_expect((ada, grace), "message_reaction", message_id=message)

@@ -126,6 +126,14 @@ async function crash(demo, ada, grace) {
   return again;
 }
 
+// Who comes now sees what was said before the crash, as it is by now.
+async function comeLate(page) {
+  await seen(item(page, 'Hello Grace'));
+  await seen(item(page, 'A typo here').getByText('(edited)'));
+  await seen(item(page, 'Message deleted'));
+  await seen(page.getByRole('button', { name: '👍 by Ada Lovelace' }));
+}
+
 async function main() {
   mkdirSync(screenshots, { recursive: true });
   let demo = await startDemo(0);
@@ -142,6 +150,9 @@ async function main() {
     await talk(ada, grace);
     await change(ada, grace);
     demo = await crash(demo, ada, grace);
+    const late = await tab(browser, demo.url, 2, { width: 1100, height: 760 });
+    pages.push(late);
+    await comeLate(late);
     for (const page of pages) assert.deepEqual(page.problems, []);
     console.log('two people chatted on the page over a crash');
   } finally {
