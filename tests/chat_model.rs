@@ -7,8 +7,8 @@
 //! has the outcome that the model gives it, the fold of the events is the model's state, marks are what
 //! receipts and sends made them, and all of it can leave memory. Twice the same: the same effects.
 
-#[path = "chat_model/fold.rs"]
-mod fold;
+#[path = "chat_model/checks.rs"]
+mod checks;
 #[path = "chat_model/model.rs"]
 mod model;
 #[path = "chat_model/world.rs"]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::model::{Event, EventBody, FirstSend, MessageBody, Seq, UserId, Wall};
+use crate::model::{Event, EventBody, FirstSend, IdRef, MessageBody, Seq, UserId, Wall};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Bits of a key in a Bloom filter, and how many of them it sets: 1 % of strange keys are taken for known.
@@ -90,6 +90,9 @@ impl Bloom {
     }
 
     pub fn may_contain(&self, user: &UserId, client_msg_id: &str) -> bool {
+        if self.days.is_empty() {
+            return false;
+        }
         let hash = key_hash(user, client_msg_id);
         self.days.iter().any(|day| {
             day.is_full || day.layers.iter().any(|layer| layer.probes(hash).all(|at| layer.has(at)))
@@ -158,17 +161,32 @@ impl Layer {
     }
 }
 
-/// The same in every life of the server: a filter may come from the store. FNV-1a, then a mix, because
-/// the low and the high half are used apart.
+/// The same in every life of the server: a filter may come from the store.
 fn key_hash(user: &UserId, client_msg_id: &str) -> u64 {
-    let user = user.to_string();
-    let bytes = user.bytes().chain([0]).chain(client_msg_id.bytes());
-    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    hash ^= hash >> 32;
-    hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    match user.as_ref() {
+        IdRef::Number(number) => hash.add(&number.to_le_bytes()),
+        IdRef::Text(text) => hash.add(text.as_bytes()),
+    }
+    hash.add(&[0]);
+    hash.add(client_msg_id.as_bytes());
+    hash.mixed()
+}
+
+/// FNV-1a, mixed at the end: the low and the high half are used apart.
+struct Fnv(u64);
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn mixed(self) -> u64 {
+        let hash = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 29)
+    }
 }
 
 /// What a repeat is to its first send.
@@ -179,12 +197,15 @@ pub(super) enum Repeat {
     Conflict,
 }
 
+/// A first send, with the hash of its key: a table that grows must not visit every event.
+type Entry = (u64, Arc<Event>);
+
 #[derive(Debug, Default)]
 pub(super) struct Dedupe {
-    sent: HashTable<Arc<Event>>,
+    sent: HashTable<Entry>,
     hasher: DefaultHashBuilder,
-    /// The same events in order of seq.
-    order: VecDeque<Arc<Event>>,
+    /// The same in order of seq.
+    order: VecDeque<Entry>,
     filter: Filter,
 }
 
@@ -193,16 +214,15 @@ impl Dedupe {
         Dedupe { filter, ..Dedupe::default() }
     }
 
-    /// Replaces what is known of the store's keys; the keys that this conversation gave it since are
-    /// taken over only when both filters know them, so set it before the first seal.
+    /// Replaces what is known of the store's keys. Keys that this conversation has sealed since are not
+    /// taken over: set it before the first seal.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
     }
 
     /// The first send under this id, as far as it is in memory.
     pub fn find(&self, user: &UserId, client_msg_id: &str, content: &str) -> Option<Repeat> {
-        let hash = self.hasher.hash_one((user, client_msg_id));
-        let event = self.sent.find(hash, |event| key_of(event) == Some((user, client_msg_id)))?;
+        let event = self.event(user, client_msg_id)?;
         let body = body_of(event)?;
         if body.content != content {
             return Some(Repeat::Conflict);
@@ -216,8 +236,17 @@ impl Dedupe {
     }
 
     pub fn is_in_memory(&self, user: &UserId, client_msg_id: &str) -> bool {
-        let hash = self.hasher.hash_one((user, client_msg_id));
-        self.sent.find(hash, |event| key_of(event) == Some((user, client_msg_id))).is_some()
+        self.event(user, client_msg_id).is_some()
+    }
+
+    fn event(&self, user: &UserId, client_msg_id: &str) -> Option<&Event> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        let key = (user, client_msg_id);
+        let hash = self.hasher.hash_one(key);
+        let is_it = |entry: &Entry| entry.0 == hash && key_of(&entry.1) == Some(key);
+        self.sent.find(hash, is_it).map(|(_, event)| &**event)
     }
 
     pub fn may_be_stored(&self, user: &UserId, client_msg_id: &str) -> bool {
@@ -228,30 +257,29 @@ impl Dedupe {
     pub fn remember(&mut self, event: &Arc<Event>) {
         let Some(key) = key_of(event) else { return };
         let hash = self.hasher.hash_one(key);
-        let hasher = &self.hasher;
-        let rehash = |event: &Arc<Event>| key_of(event).map_or(0, |key| hasher.hash_one(key));
-        self.sent.insert_unique(hash, event.clone(), rehash);
-        self.order.push_back(event.clone());
+        self.sent.insert_unique(hash, (hash, event.clone()), |(hash, _)| *hash);
+        self.order.push_back((hash, event.clone()));
     }
 
     pub fn has_backlog(&self, sealed: Seq) -> bool {
-        self.order.front().is_some_and(|event| event.seq <= sealed)
+        self.order.front().is_some_and(|(_, event)| event.seq <= sealed)
     }
 
     pub fn are_sealed(&self, sealed: Seq) -> bool {
-        self.order.back().is_none_or(|event| event.seq <= sealed)
+        self.order.back().is_none_or(|(_, event)| event.seq <= sealed)
     }
 
     /// What is sealed leaves memory for the filter. Goes on until `budget` is used up.
     pub fn sweep(&mut self, sealed: Seq, budget: &mut usize) {
         while *budget > 0 && self.has_backlog(sealed) {
             *budget -= 1;
-            let Some(event) = self.order.pop_front() else { return };
-            let Some((user, client_msg_id)) = key_of(&event) else { continue };
-            self.filter.insert(user, client_msg_id, event.at);
-            let hash = self.hasher.hash_one((user, client_msg_id));
-            if let Ok(entry) = self.sent.find_entry(hash, |held| Arc::ptr_eq(held, &event)) {
+            let Some((hash, event)) = self.order.pop_front() else { return };
+            let is_it = |entry: &Entry| Arc::ptr_eq(&entry.1, &event);
+            if let Ok(entry) = self.sent.find_entry(hash, is_it) {
                 entry.remove();
+            }
+            if let Some((user, client_msg_id)) = key_of(&event) {
+                self.filter.insert(user, client_msg_id, event.at);
             }
         }
     }

@@ -90,24 +90,29 @@ impl Model {
         if let Some(parent) = known.and_then(|parent| self.messages.get_mut(&parent)) {
             parent.replies += 1;
         }
-        let ordinal = self.messages.len() as u64;
-        let message = Message {
-            author: asked.user.clone(),
-            text: content.to_owned(),
-            is_deleted: false,
-            edits: 0,
-            replies: 0,
-            reactions: BTreeSet::new(),
-        };
-        assert!(self.messages.insert(body.id, message).is_none());
         Outcome::Event(EventBody::Message(MessageBody {
             id: body.id,
-            ordinal,
+            ordinal: self.add(body.id, &asked.user, content),
             sender: body.sender.clone(),
             content: content.to_owned(),
             parent: known,
             client_msg_id: client_msg_id.map(str::to_owned),
         }))
+    }
+
+    /// Says how many there were before.
+    fn add(&mut self, id: MessageId, author: &UserId, text: &str) -> u64 {
+        let ordinal = self.messages.len() as u64;
+        let message = Message {
+            author: author.clone(),
+            text: text.to_owned(),
+            is_deleted: false,
+            edits: 0,
+            replies: 0,
+            reactions: BTreeSet::new(),
+        };
+        assert!(self.messages.insert(id, message).is_none(), "{id:?} was given before");
+        ordinal
     }
 
     /// The message, if this user may change it.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use loquat::chat::{Audience, Conversation, Effect, Effects, Ids, Joiner, RateLimits, Settings};
 use loquat::limits::Limits;
 use loquat::model::{
-    Command, ConversationId, ErrorCode, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark,
-    MessageId, MessageState, Mono, Now, Profile, ReactAction, Reply, Request, Role, Seq, SessionId,
-    Signal, UserId, Version, Wall,
+    Command, ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
+    MessageState, Mono, Now, Profile, ReactAction, Reply, Request, Role, Seq, SessionId, Signal,
+    UserId, Version, Wall,
 };
 
-use super::fold::{fold, touches};
-use super::model::{Asked, Model, Outcome};
+use super::checks::fold;
+use super::model::Asked;
 
 /// Numbers pick one of what there is.
 #[derive(Debug, Clone)]
@@ -43,13 +43,13 @@ const TEXTS: [&str; 3] = ["one", "two", "three"];
 const EMOJI: [&str; 3] = ["👍", "❤️", "x"];
 const KEYS: [&str; 4] = ["k0", "k1", "k2", "k3"];
 
-pub enum Record {
+enum Record {
     Event(Arc<Event>),
     Mark(Mark),
 }
 
-struct Member {
-    session: SessionId,
+pub struct Member {
+    pub session: SessionId,
     user: UserId,
     role: Role,
     version: Version,
@@ -69,32 +69,32 @@ impl Ids for Counter {
 }
 
 pub struct World {
-    chat: Conversation,
+    pub chat: Conversation,
     ids: Counter,
     now: Now,
     out: Effects,
-    here: Vec<Member>,
+    pub here: Vec<Member>,
     sockets: u32,
     /// Records that are not durable, then those that are not sealed.
     log: VecDeque<Record>,
     unsealed: Vec<Record>,
     marks: BTreeMap<UserId, Mark>,
     segment: u64,
-    stored: BTreeMap<MessageId, MessageState>,
+    pub stored: BTreeMap<MessageId, MessageState>,
     stored_sends: BTreeMap<(UserId, String), FirstSend>,
     stored_marks: BTreeMap<UserId, Mark>,
-    loads: Vec<LoadKey>,
-    has_failed: bool,
-    asked: Vec<Asked>,
-    replies: BTreeMap<String, Reply>,
-    events: Vec<Arc<Event>>,
-    event_of: BTreeMap<String, Arc<Event>>,
+    pub loads: Vec<LoadKey>,
+    pub has_failed: bool,
+    pub asked: Vec<Asked>,
+    pub replies: BTreeMap<String, Reply>,
+    pub events: Vec<Arc<Event>>,
+    pub event_of: BTreeMap<String, Arc<Event>>,
     durable: Seq,
     /// The highest receipt that was told, and the newest mark, of each user.
     told: BTreeMap<UserId, MessageId>,
-    newest: BTreeMap<UserId, Mark>,
+    pub newest: BTreeMap<UserId, Mark>,
     /// The highest message of which a receipt had to count.
-    owed: BTreeMap<UserId, MessageId>,
+    pub owed: BTreeMap<UserId, MessageId>,
     pub trace: Vec<String>,
 }
 
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// A reader thread answers: now and then it fails.
-    fn answer(&mut self, which: usize, luck: u8) {
+    pub fn answer(&mut self, which: usize, luck: u8) {
         if self.loads.is_empty() {
             return;
         }
@@ -388,7 +388,7 @@ impl World {
     }
 
     /// After a while everybody knows who is here, and nobody types.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.pass(6_000);
         for member in &self.here {
             for id in (0..4).map(user).filter(|id| *id != member.user) {
@@ -401,7 +401,7 @@ impl World {
     }
 
     /// Everybody leaves, everything is answered, durable and sealed.
-    fn empty(&mut self) {
+    pub fn empty(&mut self) {
         while !self.here.is_empty() {
             self.leave(0);
         }
@@ -417,7 +417,7 @@ impl World {
         assert_eq!(self.chat.next_timeout(), None);
     }
 
-    fn carry_out(&mut self) {
+    pub fn carry_out(&mut self) {
         for effect in std::mem::take(&mut self.out) {
             self.trace.push(format!("{effect:?}"));
             match effect {
@@ -504,80 +504,6 @@ impl World {
         }
         self.loads.push(key);
     }
-
-    pub fn finish(&mut self) {
-        self.carry_out();
-        while !self.loads.is_empty() {
-            self.answer(0, 0);
-        }
-        self.settle();
-        let mut folded = BTreeMap::new();
-        self.events.iter().for_each(|event| fold(&mut folded, event));
-        let mut model = Model::default();
-        for asked in std::mem::take(&mut self.asked) {
-            self.check_outcome(&mut model, &asked);
-        }
-        model.check(&folded);
-        if !self.has_failed {
-            self.check_marks();
-        }
-        self.empty();
-    }
-
-    fn check_outcome(&self, model: &mut Model, asked: &Asked) {
-        let event = self.event_of.get(&asked.reference);
-        let reply = self.replies.get(&asked.reference);
-        if let Command::Read { .. } | Command::Typing { .. } = asked.command {
-            assert!(event.is_none());
-            let is_owed = asked.version == Version::V2 && self.is_here(asked.session);
-            assert!(reply.is_some() || !is_owed, "{} has no answer", asked.reference);
-            return;
-        }
-        if let Some(Reply::Error { refusal, .. }) = reply
-            && refusal.code == ErrorCode::StorageUnavailable
-        {
-            assert!(self.has_failed && event.is_none());
-            return;
-        }
-        // Who left hears nothing: the command was decided, or its load failed.
-        if self.has_failed && !self.is_here(asked.session) && event.is_none() && reply.is_none() {
-            return;
-        }
-        let outcome = match (event, reply) {
-            (Some(event), None) => Outcome::Event(event.body.clone()),
-            (None, Some(Reply::Ack(ack))) => Outcome::Ack(ack.clone()),
-            (None, Some(Reply::Error { refusal, .. })) => Outcome::Refused(refusal.code),
-            (None, None) => Outcome::Silence,
-            other => panic!("{}: {other:?}", asked.reference),
-        };
-        let expected = model.outcome(asked, event.map(|event| &**event));
-        let may_be_silent = !self.is_here(asked.session);
-        assert!(
-            outcome == expected || (may_be_silent && outcome == Outcome::Silence),
-            "{} {:?}: {outcome:?}, not {expected:?}",
-            asked.reference,
-            asked.command
-        );
-    }
-
-    fn is_here(&self, session: SessionId) -> bool {
-        self.here.iter().any(|held| held.session == session)
-    }
-
-    /// Each receipt of a message that was on disk counts, and each own message.
-    fn check_marks(&self) {
-        let mut least = self.owed.clone();
-        for event in &self.events {
-            if let EventBody::Message(body) = &event.body {
-                let mark = least.entry(body.sender.id.clone()).or_insert(body.id);
-                *mark = (*mark).max(body.id);
-            }
-        }
-        for (user, message) in &least {
-            let mark = self.newest.get(user).map(|mark| mark.message);
-            assert!(mark >= Some(*message), "{user}: {mark:?} below {message:?}");
-        }
-    }
 }
 
 fn hears(audience: &Audience, member: &Member) -> bool {
@@ -587,5 +513,24 @@ fn hears(audience: &Audience, member: &Member) -> bool {
         Audience::One(session) => member.session == *session,
         Audience::AllV1 => member.version == Version::V1,
         Audience::AllV2 => member.version == Version::V2,
+    }
+}
+
+fn touches(record: &Record, key: &LoadKey) -> bool {
+    match (record, key) {
+        (Record::Mark(mark), LoadKey::Mark(user)) => mark.user == *user,
+        (Record::Event(event), LoadKey::Message(id)) => match &event.body {
+            EventBody::Message(body) => body.id == *id || body.parent == Some(*id),
+            EventBody::Edit { message, .. }
+            | EventBody::Delete { message, .. }
+            | EventBody::Reaction { message, .. } => message == id,
+        },
+        (Record::Event(event), LoadKey::FirstSend { user, client_msg_id }) => match &event.body {
+            EventBody::Message(body) => {
+                body.sender.id == *user && body.client_msg_id.as_ref() == Some(client_msg_id)
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }

@@ -136,6 +136,33 @@ fn a_first_send_that_is_sealed_before_its_repeats_turn_is_known() {
 }
 
 #[test]
+fn a_repeat_that_needed_nothing_when_it_came_takes_the_answer_of_a_later_one() {
+    let (mut stage, ann) = old_stage();
+    stage.handle(ann, send_once("hi", "c"));
+    stage.loaded(first_send(1, "c"), Loaded::FirstSend(None));
+    stage.handle_ref(ann, "a", edit(MessageId(101), "x"));
+    stage.handle_ref(ann, "b", send_once("hi", "c"));
+    stage.durable(1);
+    stage.chat.sealed(1);
+    stage.chat.shrink();
+    stage.handle_ref(ann, "d", send_once("hi", "c"));
+    let first = FirstSend {
+        message: MessageId(111),
+        seq: Seq(11),
+        created_at: Wall(5),
+        content_hash: FirstSend::hash_content("hi"),
+    };
+    stage.loaded(first_send(1, "c"), Loaded::FirstSend(Some(first)));
+    stage.take();
+    stage.loaded(message(101), found(101, 1));
+    stage.check(&[
+        "#12 edit 101 by 1: x",
+        "later to 1: ack b c 111 #11",
+        "later to 1: ack d c 111 #11",
+    ]);
+}
+
+#[test]
 fn a_new_conversation_asks_for_nothing() {
     let mut stage = Stage::new();
     let ann = stage.join_v2(1);

@@ -40,6 +40,7 @@ impl<S> Core<S> {
         self.pressure = pressure;
         self.shard.set_refusing(pressure == Pressure::RefuseSends);
         if pressure >= Pressure::Shed {
+            self.shard.shrink();
             self.shed(now);
         }
     }

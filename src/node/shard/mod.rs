@@ -241,6 +241,15 @@ impl Shard {
         }
     }
 
+    /// Lets go at once of everything that the store has as well.
+    pub fn shrink(&mut self) {
+        for (_, room) in &mut self.rooms {
+            if let Some(chat) = &mut room.chat {
+                chat.shrink();
+            }
+        }
+    }
+
     /// Whether commands that store something are refused for want of memory.
     pub fn set_refusing(&mut self, is_refusing: bool) {
         self.is_refusing = is_refusing;

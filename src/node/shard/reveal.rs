@@ -64,17 +64,22 @@ impl Shard {
                 }
             }
             FromLog::Lease { ids } => self.lease.granted(ids),
-            FromLog::Sealed { segment } => {
-                self.sealed = segment;
-                for (room, held) in &mut self.rooms {
-                    if let Some(chat) = &mut held.chat {
-                        chat.sealed(segment);
-                    }
-                    self.idle.push(room);
-                }
-            }
+            FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.is_accepting = is_accepting,
             FromLog::Stopped => self.is_stopped = true,
+        }
+    }
+
+    /// What lies in this segment may leave memory: machines do that bit by bit, by their timers.
+    fn sealed(&mut self, segment: u64) {
+        self.sealed = segment;
+        let rooms: Vec<usize> = self.rooms.iter().map(|(room, _)| room).collect();
+        for room in rooms {
+            if let Some(chat) = &mut self.rooms[room].chat {
+                chat.sealed(segment);
+            }
+            self.arm(room);
+            self.may_be_idle(room);
         }
     }
 
