@@ -139,6 +139,20 @@ async fn a_dead_peer_is_found_by_a_ping_and_a_quiet_one_lives() {
     watcher.status(2, "offline").await;
 }
 
+/// A machine that slept has no right to call its peers dead.
+#[tokio::test]
+async fn a_process_that_was_stopped_lets_nobody_go() {
+    let settings = [("limits.ping_after_ms", "500"), ("limits.dead_after_ms", "500")];
+    let server = Server::with(&settings);
+    let mut room = server.room::<3>("1").await;
+    for pause_ms in [600, 1_100, 2_300] {
+        server.signal(rustix::process::Signal::STOP);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        server.signal(rustix::process::Signal::CONT);
+        all_settled(&mut room).await;
+    }
+}
+
 /// nginx cuts an upstream that is silent for 60 s: who only listens, and who only talks, is pinged.
 #[tokio::test]
 async fn a_silent_direction_is_pinged_too() {

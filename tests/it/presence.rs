@@ -69,6 +69,21 @@ async fn another_tab_is_no_news_to_anyone_but_itself() {
     status_next(&mut other, 2, "offline").await;
 }
 
+/// SimpleJWT 5.5.1 began to write ids as texts: tabs with an older token are the same user's.
+#[tokio::test]
+async fn a_number_and_its_text_are_one_user() {
+    let server = Server::with(&[("offline_grace_ms", "0")]);
+    let mut other = server.join("1", &person(1)).await;
+    let number = server.join("1", &person(2)).await;
+    status_next(&mut other, 2, "online").await;
+    let mut text = server.connect(&server.path("1", &person("2"))).await;
+    assert_eq!(text.own_status().await["user_id"], 2);
+    number.close().await;
+    text.say("one tab is left").await;
+    other.expect("chat_message").await;
+    assert!(other.presence().is_empty(), "they are tabs of one user");
+}
+
 #[tokio::test]
 async fn leaving_is_told_after_the_grace_and_not_before() {
     let server = Server::with(&[("offline_grace_ms", "400")]);
