@@ -116,6 +116,8 @@ pub struct World {
     pub lease_mode: Mode,
     pub reader_mode: Mode,
     pub segment: u64,
+    /// Turns of all cores, ever.
+    pub turns_run: u64,
     pub placement: Placement,
     pub key: Key,
     pub rules: Rules,
@@ -173,6 +175,7 @@ impl World {
             lease_mode: Mode::Auto,
             reader_mode: Mode::Auto,
             segment: 1,
+            turns_run: 0,
             placement,
             key,
             rules,
@@ -310,6 +313,7 @@ impl World {
         let now = self.now;
         let seat = &mut self.seats[core];
         seat.turns += 1;
+        self.turns_run += 1;
         assert!(seat.turns < TURNS_MAX, "core {core} does not come to rest");
         seat.has_work = false;
         if let Some(ticket) = seat.ticket.take() {
