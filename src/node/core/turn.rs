@@ -217,7 +217,7 @@ impl<S> Core<S> {
         };
         let connection = &mut self.connections[slot as usize];
         let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
-        connection.outbox.push_own(|out| {
+        connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
         });
         let hello_to = conversation.clone();
