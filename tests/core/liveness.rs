@@ -238,7 +238,7 @@ fn a_candidate_that_waited_long_for_the_store_is_not_stalled() {
     world.reader_mode = super::world::Mode::Held;
     let ann = world.connect(Knock::default());
     world.advance(70_000);
-    world.sockets[ann].room = Some(10);
+    world.sockets[ann].room = Some(0);
     world.reader_mode = super::world::Mode::Auto;
     world.answer_load(0);
     world.settle();

@@ -238,7 +238,11 @@ impl<S> Core<S> {
         match sent {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
+                let wants_probe = connection.wants_probe;
                 self.arm(slot);
+                if wants_probe {
+                    self.attend(slot);
+                }
             }
             Some(_) => {}
             None => self.abort(slot, now),
