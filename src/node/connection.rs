@@ -395,6 +395,7 @@ impl Connection {
             return Due::Close(CloseReason::FellBehind);
         }
         let quiet_since = self.last_received.min(self.last_sent);
+        self.note_queueing(now);
         let Some(guard) = self.guard() else { return Due::Nothing };
         if guard.paused_until.is_some_and(|until| now >= until) {
             guard.paused_until = None;
@@ -442,6 +443,13 @@ impl Connection {
         self.last_received = now;
         if let Some(guard) = self.guard() {
             guard.ping = Ping::None;
+        }
+    }
+
+    /// Something may be queued next: if nothing was, the backlog begins now.
+    pub fn note_queueing(&mut self, now: Mono) {
+        if self.outbox.is_empty() {
+            self.backlog_since = now;
         }
     }
 
