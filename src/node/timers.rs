@@ -2,7 +2,8 @@
 //!
 //! An owner keeps the time of its earliest entry in an [`Alarm`] and adds another entry only when its
 //! deadline moves forward. A deadline that moves back costs nothing: the old entry fires, the owner
-//! finds that nothing is due, and sets itself again.
+//! finds that nothing is due, and sets itself again. An entry that an earlier one has overtaken is
+//! stale and goes unheard: answered, each would leave a copy of itself, for ever.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,9 +15,14 @@ use crate::model::Mono;
 pub struct Alarm(Option<Mono>);
 
 impl Alarm {
-    /// The owner's entry fired.
-    pub fn fired(&mut self) {
-        self.0 = None;
+    /// An entry of the owner fired; `false` when it is stale and another one will.
+    #[must_use]
+    pub fn fired(&mut self, at: Mono) -> bool {
+        let is_earliest = self.0 == Some(at);
+        if is_earliest {
+            self.0 = None;
+        }
+        is_earliest
     }
 }
 
@@ -40,13 +46,13 @@ impl<K: Ord + Copy> Timers<K> {
         }
     }
 
-    /// The next entry that is due.
-    pub fn pop_due(&mut self, now: Mono) -> Option<K> {
+    /// The next entry that is due, and for when it was set.
+    pub fn pop_due(&mut self, now: Mono) -> Option<(K, Mono)> {
         let Reverse((deadline, _)) = self.heap.peek()?;
         if *deadline > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, key))| key)
+        self.heap.pop().map(|Reverse((deadline, key))| (key, deadline))
     }
 
     pub fn next(&self) -> Option<Mono> {
@@ -68,8 +74,24 @@ mod tests {
         assert_eq!(timers.heap.len(), 2);
         assert_eq!(timers.next(), Some(Mono(20)));
         assert_eq!(timers.pop_due(Mono(19)), None);
-        assert_eq!(timers.pop_due(Mono(20)), Some('a'));
-        assert_eq!(timers.pop_due(Mono(60)), Some('a'));
+        assert_eq!(timers.pop_due(Mono(20)), Some(('a', Mono(20))));
+        assert_eq!(timers.pop_due(Mono(60)), Some(('a', Mono(50))));
         assert_eq!(timers.pop_due(Mono(60)), None);
+    }
+
+    #[test]
+    fn entries_that_were_overtaken_leave_nothing_behind() {
+        let mut timers = Timers::default();
+        let mut alarm = Alarm::default();
+        for round in 1..100 {
+            timers.set('a', &mut alarm, Mono(round * 100));
+            timers.set('a', &mut alarm, Mono(round * 100 - 50));
+            while let Some((key, at)) = timers.pop_due(Mono(round * 100)) {
+                if alarm.fired(at) {
+                    timers.set(key, &mut alarm, Mono(round * 100 + 100));
+                }
+            }
+            assert_eq!(timers.heap.len(), 1);
+        }
     }
 }

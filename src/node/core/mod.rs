@@ -238,7 +238,11 @@ impl<S> Core<S> {
         match sent {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
+                let wants_probe = connection.wants_probe;
                 self.arm(slot);
+                if wants_probe {
+                    self.attend(slot);
+                }
             }
             Some(_) => {}
             None => self.abort(slot, now),
@@ -336,12 +340,11 @@ impl<S> Core<S> {
     }
 
     fn handle_socket_timeouts(&mut self, now: Now) {
-        while let Some((slot, generation)) = self.timers.pop_due(now.mono) {
+        while let Some(((slot, generation), at)) = self.timers.pop_due(now.mono) {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-            if connection.session.generation != generation {
+            if connection.session.generation != generation || !connection.alarm.fired(at) {
                 continue;
             }
-            connection.alarm.fired();
             let due = connection.due(&self.reloadable.limits, now.mono);
             self.act(slot, due, now);
             if self.connections.contains(slot as usize) {
