@@ -22,17 +22,27 @@ pub struct Peer<S, A> {
     overflow_bytes: usize,
     /// Conversations whose batches are shed until the overflow is gone.
     shed: Vec<ConversationId>,
+    /// Something was put into the ring since the other core was last woken. Waking it for nothing
+    /// would make it wake this one for nothing, and so on.
+    has_pushed: bool,
 }
 
 impl<S, A> Peer<S, A> {
     pub fn new(to: Sender<Mail<S, A>>, from: Receiver<Mail<S, A>>) -> Peer<S, A> {
-        Peer { to, from, overflow: VecDeque::new(), overflow_bytes: 0, shed: Vec::new() }
+        Peer {
+            to,
+            from,
+            overflow: VecDeque::new(),
+            overflow_bytes: 0,
+            shed: Vec::new(),
+            has_pushed: false,
+        }
     }
 
     pub fn send(&mut self, mail: Mail<S, A>) {
         if self.overflow.is_empty() {
             match self.to.push(mail) {
-                Ok(()) => {}
+                Ok(()) => self.has_pushed = true,
                 Err(mail) => self.keep(mail),
             }
         } else {
@@ -68,12 +78,15 @@ impl<S, A> Peer<S, A> {
                 self.overflow.push_front(mail);
                 break;
             }
+            self.has_pushed = true;
             self.overflow_bytes -= bytes;
         }
         if self.overflow.is_empty() {
             self.shed.clear();
         }
-        self.to.ring();
+        if std::mem::take(&mut self.has_pushed) {
+            self.to.ring();
+        }
     }
 
     /// Items that wait for room in the ring.
@@ -133,12 +146,39 @@ mod tests {
     use crate::mailbox::{Doorbell, ring};
     use crate::node::batch::{Audience, Batch, Keep};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn batch_mail(bytes: usize) -> Mail<(), ()> {
         let mut batch = Batch::default();
         batch.push(Audience::All, Keep::Always, |out| out.resize(bytes, b'x'));
         let conversation = ConversationId::from_number(1).unwrap();
         Mail::Batch { conversation, batch: Arc::new(batch) }
+    }
+
+    #[test]
+    fn a_core_that_has_nothing_to_say_wakes_nobody() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let bell = Arc::new(Doorbell::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        let (to, mut other) = ring(1, bell.clone());
+        let (_, from) = ring(1, Arc::new(Doorbell::new(|| {})));
+        let mut peer: Peer<(), ()> = Peer::new(to, from);
+        let flushed = |peer: &mut Peer<(), ()>| {
+            let ticket = bell.park();
+            peer.flush();
+            bell.unpark(ticket);
+            woken.swap(0, Ordering::Relaxed)
+        };
+        assert_eq!(flushed(&mut peer), 0);
+        peer.send(batch_mail(1));
+        peer.send(batch_mail(1));
+        assert_eq!(flushed(&mut peer), 1);
+        assert_eq!(flushed(&mut peer), 0, "the ring is full: the second still waits");
+        assert!(other.pop().is_some());
+        assert_eq!(flushed(&mut peer), 1);
+        assert_eq!(flushed(&mut peer), 0);
     }
 
     #[test]
