@@ -336,12 +336,12 @@ impl<S> Core<S> {
     }
 
     fn handle_socket_timeouts(&mut self, now: Now) {
-        while let Some((slot, generation)) = self.timers.pop_due(now.mono) {
+        while let Some((at, (slot, generation))) = self.timers.pop_due(now.mono) {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
             if connection.session.generation != generation {
                 continue;
             }
-            connection.alarm.fired();
+            connection.alarm.fired(at);
             let due = connection.due(&self.reloadable.limits, now.mono);
             self.act(slot, due, now);
             if self.connections.contains(slot as usize) {
