@@ -381,6 +381,8 @@ impl Connection {
         let quiet_since = self.last_received.min(self.last_sent);
         let mut deadline = match guard.ping {
             Ping::None => quiet_since.after(limits.ping_after_ms),
+            // The kernel is being asked: the answer sets the next time.
+            Ping::Sent { .. } if self.wants_probe => Mono(u64::MAX),
             Ping::Queued => Mono(u64::MAX),
             Ping::Sent { at, .. } => at.max(self.last_received).after(limits.dead_after_ms),
         };
@@ -432,7 +434,10 @@ impl Connection {
                 self.outbox.push_own(|out| frame::ping(out, b""));
                 Due::Written
             }
-            Ping::Sent { .. } => Due::Probe,
+            Ping::Sent { .. } => {
+                self.wants_probe = true;
+                Due::Probe
+            }
             _ => Due::Nothing,
         }
     }
@@ -492,6 +497,37 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open_echo() -> Connection {
+        let session = SessionId { core: 0, slot: 0, generation: 0 };
+        let echo = Echo {
+            wire: Session::new(Connection::session_limits(&Limits::DEFAULT)),
+            guard: Guard::new(&Limits::DEFAULT, Buckets::On),
+            outbox_bytes_max: 1024,
+        };
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        Connection::new(session, Phase::Echo(Box::new(echo)), peer, Mono(0))
+    }
+
+    #[test]
+    fn a_silent_peer_is_due_once_for_each_answer_of_the_kernel() {
+        let limits = Limits::DEFAULT;
+        let mut connection = open_echo();
+        assert_eq!(connection.due(&limits, Mono(25_000)), Due::Written);
+        let write = connection.outbox.take_write().unwrap();
+        connection.outbox.wrote(write, 2);
+        connection.note_sent(Mono(25_000));
+        assert_eq!(connection.due(&limits, Mono(35_000)), Due::Probe);
+        // Nothing is due until the kernel has said what it still holds: a timer that is set meanwhile
+        // must not fire at once, again and again.
+        assert!(connection.deadline(&limits).is_none_or(|deadline| deadline > Mono(35_000)));
+        assert_eq!(connection.due(&limits, Mono(35_000)), Due::Nothing);
+        connection.wants_probe = false;
+        assert_eq!(connection.probed(100, Mono(35_001)), Due::Nothing);
+        assert_eq!(connection.due(&limits, Mono(45_001)), Due::Probe);
+        connection.wants_probe = false;
+        assert_eq!(connection.probed(100, Mono(45_002)), Due::Abort);
+    }
 
     #[test]
     fn what_comes_over_the_ceiling_is_paid_for_by_waiting() {
