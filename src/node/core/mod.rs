@@ -204,7 +204,9 @@ impl<S> Core<S> {
         match &mut connection.phase {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
-                if is_draining || open.guard.paused_until.is_some() {
+                // Who does not take the answers asks no more: they would pile up without bound.
+                let is_full = outbox_bytes > self.reloadable.limits.outbox_bytes;
+                if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {
                     Step::Read
