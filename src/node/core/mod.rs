@@ -204,7 +204,9 @@ impl<S> Core<S> {
         match &mut connection.phase {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
-                if is_draining || open.guard.paused_until.is_some() {
+                // Who does not take the answers asks no more: they would pile up without bound.
+                let is_full = outbox_bytes > self.reloadable.limits.outbox_bytes;
+                if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {
                     Step::Read
@@ -340,7 +342,7 @@ impl<S> Core<S> {
     }
 
     fn handle_socket_timeouts(&mut self, now: Now) {
-        while let Some(((slot, generation), at)) = self.timers.pop_due(now.mono) {
+        while let Some((at, (slot, generation))) = self.timers.pop_due(now.mono) {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
             if connection.session.generation != generation || !connection.alarm.fired(at) {
                 continue;
@@ -356,11 +358,7 @@ impl<S> Core<S> {
     fn act(&mut self, slot: u32, due: Due, now: Now) {
         match due {
             Due::Nothing => {}
-            Due::Resume | Due::Written => self.attend(slot),
-            Due::Probe => {
-                self.connections[slot as usize].wants_probe = true;
-                self.attend(slot);
-            }
+            Due::Resume | Due::Written | Due::Probe => self.attend(slot),
             Due::HeadTooSlow => self.refuse(slot, Refused::TooSlow, now),
             Due::Close(reason) => self.close(slot, reason, now),
             Due::Abort => self.abort(slot, now),

@@ -417,7 +417,7 @@ impl Shard {
     }
 
     pub fn handle_timeouts(&mut self, now: Now) {
-        while let Some((timer, at)) = self.timers.pop_due(now.mono) {
+        while let Some((at, timer)) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Room(room) => {
                     // The entry may be that of a room which has left, or of its slot's next tenant.
