@@ -358,7 +358,11 @@ impl<S> Core<S> {
     fn act(&mut self, slot: u32, due: Due, now: Now) {
         match due {
             Due::Nothing => {}
-            Due::Resume | Due::Written | Due::Probe => self.attend(slot),
+            Due::Resume | Due::Written => self.attend(slot),
+            Due::Probe => {
+                self.connections[slot as usize].wants_probe = true;
+                self.attend(slot);
+            }
             Due::HeadTooSlow => self.refuse(slot, Refused::TooSlow, now),
             Due::Close(reason) => self.close(slot, reason, now),
             Due::Abort => self.abort(slot, now),
