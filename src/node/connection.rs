@@ -131,9 +131,14 @@ enum Ping {
     None,
     /// In the outbox.
     Queued,
-    /// Handed whole to TCP; `unsent` is what the kernel still held when last asked.
+    /// Handed whole to TCP; `unsent` is what the kernel still held when last asked: for the first
+    /// time right behind the ping, so that what is acknowledged later counts.
     Sent {
         at: Mono,
+        unsent: Option<u32>,
+    },
+    /// No answer in time: the kernel is asked whether anything was acknowledged since.
+    Asked {
         unsent: Option<u32>,
     },
 }
@@ -381,7 +386,7 @@ impl Connection {
         let quiet_since = self.last_received.min(self.last_sent);
         let mut deadline = match guard.ping {
             Ping::None => quiet_since.after(limits.ping_after_ms),
-            Ping::Queued => Mono(u64::MAX),
+            Ping::Queued | Ping::Asked { .. } => Mono(u64::MAX),
             Ping::Sent { at, .. } => at.max(self.last_received).after(limits.dead_after_ms),
         };
         if !self.outbox.is_empty() {
@@ -414,6 +419,7 @@ impl Connection {
             return Due::Close(CloseReason::FellBehind);
         }
         let quiet_since = self.last_received.min(self.last_sent);
+        self.note_queueing(now);
         let Some(guard) = self.guard() else { return Due::Nothing };
         if guard.paused_until.is_some_and(|until| now >= until) {
             guard.paused_until = None;
@@ -432,7 +438,10 @@ impl Connection {
                 self.outbox.push_own(|out| frame::ping(out, b""));
                 Due::Written
             }
-            Ping::Sent { .. } => Due::Probe,
+            Ping::Sent { unsent, .. } => {
+                guard.ping = Ping::Asked { unsent };
+                Due::Probe
+            }
             _ => Due::Nothing,
         }
     }
@@ -440,13 +449,17 @@ impl Connection {
     /// The kernel still holds `unsent` bytes: acknowledged ones since the last time mean life.
     pub fn probed(&mut self, unsent: u32, now: Mono) -> Due {
         let Some(guard) = self.guard() else { return Due::Nothing };
-        let Ping::Sent { unsent: before, .. } = guard.ping else { return Due::Nothing };
-        let moved = unsent > 0 && before.is_none_or(|before| unsent < before);
-        if moved {
-            guard.ping = Ping::Sent { at: now, unsent: Some(unsent) };
-            Due::Nothing
-        } else {
-            Due::Abort
+        match guard.ping {
+            Ping::Sent { at, .. } => {
+                guard.ping = Ping::Sent { at, unsent: Some(unsent) };
+                Due::Nothing
+            }
+            Ping::Asked { unsent: before } => {
+                let has_moved = before.map_or(unsent > 0, |before| unsent < before);
+                guard.ping = Ping::Sent { at: now, unsent: Some(unsent) };
+                if has_moved { Due::Nothing } else { Due::Abort }
+            }
+            Ping::None | Ping::Queued => Due::Nothing,
         }
     }
 
@@ -454,6 +467,13 @@ impl Connection {
         self.last_received = now;
         if let Some(guard) = self.guard() {
             guard.ping = Ping::None;
+        }
+    }
+
+    /// Something may be queued next: if nothing was, the backlog begins now.
+    pub fn note_queueing(&mut self, now: Mono) {
+        if self.outbox.is_empty() {
+            self.backlog_since = now;
         }
     }
 
@@ -467,6 +487,7 @@ impl Connection {
             && is_empty
         {
             guard.ping = Ping::Sent { at: now, unsent: None };
+            self.wants_probe = true;
         }
     }
 

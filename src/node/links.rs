@@ -22,17 +22,27 @@ pub struct Peer<S, A> {
     overflow_bytes: usize,
     /// Conversations whose batches are shed until the overflow is gone.
     shed: Vec<ConversationId>,
+    /// Something lies in the ring of which the other core was not told. Without mail no bell: two
+    /// cores that wake each other for nothing would never sleep.
+    has_news: bool,
 }
 
 impl<S, A> Peer<S, A> {
     pub fn new(to: Sender<Mail<S, A>>, from: Receiver<Mail<S, A>>) -> Peer<S, A> {
-        Peer { to, from, overflow: VecDeque::new(), overflow_bytes: 0, shed: Vec::new() }
+        Peer {
+            to,
+            from,
+            overflow: VecDeque::new(),
+            overflow_bytes: 0,
+            shed: Vec::new(),
+            has_news: false,
+        }
     }
 
     pub fn send(&mut self, mail: Mail<S, A>) {
         if self.overflow.is_empty() {
             match self.to.push(mail) {
-                Ok(()) => {}
+                Ok(()) => self.has_news = true,
                 Err(mail) => self.keep(mail),
             }
         } else {
@@ -68,12 +78,15 @@ impl<S, A> Peer<S, A> {
                 self.overflow.push_front(mail);
                 break;
             }
+            self.has_news = true;
             self.overflow_bytes -= bytes;
         }
         if self.overflow.is_empty() {
             self.shed.clear();
         }
-        self.to.ring();
+        if std::mem::take(&mut self.has_news) {
+            self.to.ring();
+        }
     }
 
     /// Items that wait for room in the ring.

@@ -79,6 +79,8 @@ pub struct Outbox {
     /// A write that was cut short: first to go on.
     unfinished: Option<Box<Write>>,
     bytes: usize,
+    /// The answer to the upgrade, while it waits at the front: frames mean nothing without it.
+    head_bytes: usize,
     in_flight: bool,
 }
 
@@ -94,6 +96,12 @@ impl Outbox {
 
     pub fn is_in_flight(&self) -> bool {
         self.in_flight
+    }
+
+    /// Queues the answer to the upgrade request: the first thing that is said.
+    pub fn push_head(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.push_own(encode);
+        self.head_bytes = self.bytes;
     }
 
     /// Queues frames for this socket alone, behind what is queued already.
@@ -140,6 +148,7 @@ impl Outbox {
             Some(write) => *write,
             None if self.queue.is_empty() => return None,
             None => {
+                self.head_bytes = 0;
                 let count = self.queue.len().min(WRITE_PIECES_MAX);
                 let pieces = self.queue.drain(..count).collect();
                 if self.queue.is_empty() && self.queue.capacity() > WRITE_PIECES_MAX {
@@ -167,13 +176,22 @@ impl Outbox {
         self.queue = VecDeque::new();
         self.unfinished = None;
         self.bytes = 0;
+        self.head_bytes = 0;
     }
 
-    /// Forgets what has not begun to be sent, so that a close frame follows the last whole frame.
+    /// Forgets the frames that have not begun to be sent, so that a close frame follows the last
+    /// whole one.
     pub fn drop_queued(&mut self) {
         let queued: usize = self.queue.iter().map(|piece| piece.bytes().len()).sum();
-        self.bytes -= queued;
+        self.bytes -= queued - self.head_bytes;
+        let first = self.queue.pop_front();
         self.queue = VecDeque::new();
+        if let Some(Piece::Own(mut head)) = first
+            && self.head_bytes > 0
+        {
+            head.truncate(self.head_bytes);
+            self.queue.push_back(Piece::Own(head));
+        }
     }
 }
 

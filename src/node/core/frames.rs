@@ -25,6 +25,7 @@ impl<S> Core<S> {
     pub fn received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
         let connection = &mut self.connections[slot as usize];
         connection.note_received(now.mono);
+        connection.note_queueing(now.mono);
         match connection.phase {
             Phase::Head(_) => self.head_received(slot, bytes, now),
             Phase::Open(_) => self.frames_received(slot, bytes, now),

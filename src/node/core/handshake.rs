@@ -184,7 +184,7 @@ impl<S> Core<S> {
         };
         let connection = &mut self.connections[slot as usize];
         connection.permits.handshake = None;
-        connection.outbox.push_own(|out| {
+        connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
         });
         connection.phase = Phase::Echo(Box::new(echo));

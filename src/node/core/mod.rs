@@ -204,7 +204,9 @@ impl<S> Core<S> {
         match &mut connection.phase {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
-                if is_draining || open.guard.paused_until.is_some() {
+                // Who does not take the answers asks no more: they would pile up without bound.
+                let is_full = outbox_bytes > self.reloadable.limits.outbox_bytes;
+                if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {
                     Step::Read
@@ -238,7 +240,11 @@ impl<S> Core<S> {
         match sent {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
+                let wants_probe = connection.wants_probe;
                 self.arm(slot);
+                if wants_probe {
+                    self.attend(slot);
+                }
             }
             Some(_) => {}
             None => self.abort(slot, now),
@@ -336,12 +342,11 @@ impl<S> Core<S> {
     }
 
     fn handle_socket_timeouts(&mut self, now: Now) {
-        while let Some((slot, generation)) = self.timers.pop_due(now.mono) {
+        while let Some((at, (slot, generation))) = self.timers.pop_due(now.mono) {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-            if connection.session.generation != generation {
+            if connection.session.generation != generation || !connection.alarm.fired(at) {
                 continue;
             }
-            connection.alarm.fired();
             let due = connection.due(&self.reloadable.limits, now.mono);
             self.act(slot, due, now);
             if self.connections.contains(slot as usize) {
@@ -353,11 +358,7 @@ impl<S> Core<S> {
     fn act(&mut self, slot: u32, due: Due, now: Now) {
         match due {
             Due::Nothing => {}
-            Due::Resume | Due::Written => self.attend(slot),
-            Due::Probe => {
-                self.connections[slot as usize].wants_probe = true;
-                self.attend(slot);
-            }
+            Due::Resume | Due::Written | Due::Probe => self.attend(slot),
             Due::HeadTooSlow => self.refuse(slot, Refused::TooSlow, now),
             Due::Close(reason) => self.close(slot, reason, now),
             Due::Abort => self.abort(slot, now),

@@ -159,14 +159,12 @@ impl<S> Core<S> {
             let Some(connection) = self.connections.get_mut(session.slot as usize) else {
                 continue;
             };
-            let Phase::Open(open) = &connection.phase else { continue };
             if connection.session != session {
                 continue;
             }
+            connection.note_queueing(now.mono);
+            let Phase::Open(open) = &connection.phase else { continue };
             let outbox = &mut connection.outbox;
-            if outbox.is_empty() {
-                connection.backlog_since = now.mono;
-            }
             let is_behind = outbox.bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
             outbox.push_batch(shared, &open.user, open.version, level);
@@ -201,9 +199,7 @@ impl<S> Core<S> {
     fn push_frames(&mut self, slot: u32, now: Now, encode: impl FnOnce(&mut Vec<u8>)) {
         let connection = &mut self.connections[slot as usize];
         if matches!(connection.phase, Phase::Open(_)) {
-            if connection.outbox.is_empty() {
-                connection.backlog_since = now.mono;
-            }
+            connection.note_queueing(now.mono);
             connection.outbox.push_own(encode);
             self.attend(slot);
         }
@@ -217,7 +213,8 @@ impl<S> Core<S> {
         };
         let connection = &mut self.connections[slot as usize];
         let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
-        connection.outbox.push_own(|out| {
+        connection.note_queueing(now.mono);
+        connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
         });
         let hello_to = conversation.clone();

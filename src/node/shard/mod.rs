@@ -417,21 +417,25 @@ impl Shard {
     }
 
     pub fn handle_timeouts(&mut self, now: Now) {
-        while let Some(timer) = self.timers.pop_due(now.mono) {
+        while let Some((at, timer)) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Room(room) => {
                     // The entry may be that of a room which has left, or of its slot's next tenant.
                     let Some(held) = self.rooms.get_mut(room) else { continue };
-                    held.alarm.fired();
-                    self.with_chat(room, now, |chat, _, out| chat.handle_timeout(now, out));
-                    self.may_be_idle(room);
+                    if held.alarm.fired(at) {
+                        self.with_chat(room, now, |chat, _, out| chat.handle_timeout(now, out));
+                        self.may_be_idle(room);
+                    }
                 }
                 Timer::Marks => {
-                    self.marks_alarm.fired();
-                    self.log_marks(now);
+                    if self.marks_alarm.fired(at) {
+                        self.log_marks(now);
+                    }
                 }
                 Timer::Buckets => {
-                    self.buckets_alarm.fired();
+                    if !self.buckets_alarm.fired(at) {
+                        continue;
+                    }
                     self.user_buckets.retain(|_, bucket| !bucket.is_full(now.mono));
                     if !self.user_buckets.is_empty() {
                         let due = now.mono.after(BUCKETS_SWEPT_EVERY_MS);
