@@ -107,8 +107,17 @@ impl<S> Core<S> {
         self.attend(slot);
     }
 
-    /// Everything the shard said, in order; then this turn's batches.
+    /// Everything the shard said, in order; then this turn's batches. News close sockets, of which
+    /// others hear in the same turn.
     fn deliver(&mut self, now: Now) {
+        self.deliver_said(now);
+        while let Some(news) = self.shard.news.pop_front() {
+            self.spread_news(news, now);
+            self.deliver_said(now);
+        }
+    }
+
+    fn deliver_said(&mut self, now: Now) {
         loop {
             while let Some(output) = self.shard.outputs.pop_front() {
                 match output {
@@ -125,9 +134,6 @@ impl<S> Core<S> {
             }
             let Some(full) = self.shard.next_batch() else { break };
             self.spread(full.conversation, full.batch, &full.locals, &full.remotes, now);
-        }
-        while let Some(news) = self.shard.news.pop_front() {
-            self.spread_news(news, now);
         }
     }
 
