@@ -286,7 +286,8 @@ impl World {
     pub fn advance(&mut self, ms: u64) {
         let target = self.now.mono.after(ms);
         loop {
-            let next = self.seats.iter().filter_map(|seat| seat.core.next_timeout()).min();
+            let running = self.seats.iter().filter(|seat| !seat.core.is_stopped());
+            let next = running.filter_map(|seat| seat.core.next_timeout()).min();
             let next = next.unwrap_or(target).min(target).max(self.now.mono);
             let passed = next.since(self.now.mono);
             self.now = Now { mono: next, wall: Wall(self.now.wall.0 + passed) };
@@ -502,6 +503,20 @@ impl World {
             }
             checked.at = seen.len();
         }
+    }
+
+    /// Something outside the rings asks for a turn.
+    pub fn wake(&mut self, core: usize) {
+        self.seats[core].has_work = true;
+    }
+
+    /// The end of a test in which the cores were stopped: everything is on disk, nobody waits.
+    pub fn finish_stopped(mut self) {
+        self.check();
+        for seat in &self.seats {
+            assert!(seat.core.is_stopped() && seat.has_stopped && seat.log.is_empty());
+        }
+        self.is_finished = true;
     }
 
     /// Everybody goes, everything becomes durable and is sealed: nothing may be left.

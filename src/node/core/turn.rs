@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::handshake::OVERLOADED;
 use super::{Core, Far};
-use crate::model::{CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, Version};
+use crate::model::{
+    CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version,
+};
 use crate::node::batch::{Batch, Level, SharedBatch};
 use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
 use crate::node::links::Links;
@@ -107,8 +109,17 @@ impl<S> Core<S> {
         self.attend(slot);
     }
 
-    /// Everything the shard said, in order; then this turn's batches.
+    /// Everything the shard said, in order; then this turn's batches. News close sockets, of which
+    /// others hear in the same turn.
     fn deliver(&mut self, now: Now) {
+        self.deliver_said(now);
+        while let Some(news) = self.shard.news.pop_front() {
+            self.spread_news(news, now);
+            self.deliver_said(now);
+        }
+    }
+
+    fn deliver_said(&mut self, now: Now) {
         loop {
             while let Some(output) = self.shard.outputs.pop_front() {
                 match output {
@@ -125,9 +136,6 @@ impl<S> Core<S> {
             }
             let Some(full) = self.shard.next_batch() else { break };
             self.spread(full.conversation, full.batch, &full.locals, &full.remotes, now);
-        }
-        while let Some(news) = self.shard.news.pop_front() {
-            self.spread_news(news, now);
         }
     }
 
@@ -291,22 +299,30 @@ impl<S> Core<S> {
         }
     }
 
-    /// Closes the user's sockets whose token is older, or does not say how old it is.
-    fn revoke(&mut self, user: &crate::model::UserId, issued_before_ms: u64, now: Now) {
+    /// Closes the user's sockets whose token is older, or does not say how old it is; also those on
+    /// their way in, whom the store may have answered before it knew.
+    fn revoke(&mut self, user: &UserId, issued_before_ms: u64, now: Now) {
+        let is_older = |issued: Option<u64>| issued.is_none_or(|issued| issued < issued_before_ms);
         let revoked: Vec<u32> = self
             .connections
             .iter()
             .filter(|(_, connection)| match &connection.phase {
-                Phase::Open(open) => {
-                    open.user == *user
-                        && open.issued_at_ms.is_none_or(|issued| issued < issued_before_ms)
+                Phase::Open(open) => open.user == *user && is_older(open.issued_at_ms),
+                Phase::Admitting(adoption) => {
+                    let identity = &adoption.identity;
+                    identity.user == *user && is_older(identity.issued_at_ms)
                 }
                 _ => false,
             })
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in revoked {
-            self.close(slot, CloseReason::TokenRevoked, now);
+            if matches!(self.connections[slot as usize].phase, Phase::Admitting(_)) {
+                self.leave(slot, now);
+                self.reject(slot, CloseReason::TokenRevoked, now);
+            } else {
+                self.close(slot, CloseReason::TokenRevoked, now);
+            }
         }
     }
 

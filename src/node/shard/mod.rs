@@ -473,7 +473,8 @@ impl Shard {
     /// The next conversation with something to say to its sockets.
     pub(super) fn next_batch(&mut self) -> Option<FullBatch> {
         while let Some(room) = self.dirty.pop() {
-            let held = &mut self.rooms[room];
+            // A room may have left memory since: what it had to say was for nobody.
+            let Some(held) = self.rooms.get_mut(room) else { continue };
             held.is_dirty = false;
             if !held.batch.is_empty() {
                 return Some(FullBatch {
