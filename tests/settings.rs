@@ -417,12 +417,12 @@ fn check_config_prints_a_file_that_says_the_same() {
     ];
     let output = loquat(
         &place,
-        &[("LOQUAT_DISK_RESERVE", "3MiB")],
+        &[("LOQUAT_DISK_RESERVE", "384MiB")],
         &[&["check-config"], &flags[..]].concat(),
     );
     let listing = stdout(&output);
     assert!(
-        listing.contains("disk_reserve = \"3MiB\"  # environment LOQUAT_DISK_RESERVE"),
+        listing.contains("disk_reserve = \"384MiB\"  # environment LOQUAT_DISK_RESERVE"),
         "{listing}"
     );
     assert!(listing.contains("fsync = \"commit\"  # default"), "{listing}");
@@ -431,7 +431,7 @@ fn check_config_prints_a_file_that_says_the_same() {
     let first = load(&sources(
         &place,
         "",
-        &[("LOQUAT_DISK_RESERVE", "3MiB")],
+        &[("LOQUAT_DISK_RESERVE", "384MiB")],
         &[
             ("jwt.secret_file", &secret),
             ("jwt.keys", &key),

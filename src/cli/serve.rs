@@ -54,6 +54,10 @@ pub fn checked(sources: &Sources) -> Resolved {
     if resolved.settings.jwt.keys.is_empty() && !secret_was_tried {
         found.push(missing_secret());
     }
+    for sentence in super::server::store_settings(&resolved.settings).conflicts() {
+        let origin = resolved.origin("disk_reserve");
+        found.push(Mistake::new("disk_reserve", origin, sentence));
+    }
     resolved.add(found);
     if resolved.settings.access == Access::Open {
         let text = "access is open: anyone with a valid token may enter every conversation";

@@ -166,7 +166,7 @@ fn start_http(
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
-fn store_settings(settings: &Settings) -> StoreSettings {
+pub fn store_settings(settings: &Settings) -> StoreSettings {
     let fsync = match settings.fsync {
         config::Fsync::Commit => Fsync::Commit,
         config::Fsync::Interval => {

@@ -125,7 +125,7 @@ pub(super) static LIMIT_ENTRIES: [Entry; 28] = [
         Reload,
         "limits.content_chars",
         limits.content_chars,
-        count(1, 15_000),
+        count(1, 14_000),
         "Longest text of a chat message, in Unicode characters"
     ),
     entry!(

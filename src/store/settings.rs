@@ -39,7 +39,7 @@ impl StoreSettings {
             ),
             (
                 journal.disk_reserve_bytes >= 2 * journal.segment_bytes,
-                "disk_reserve is at least twice journal_segment",
+                "is less than twice journal_segment: two segments may wait to be sealed",
             ),
             (self.cache_bytes >= 1 << 20, "the cache of the store is at least 1 MiB"),
             ((1..=16).contains(&self.readers), "readers of the store are 1 to 16"),

@@ -216,7 +216,7 @@ async fn without_room_on_the_disk_messages_are_refused_before_numbering() {
     room[0].send(json!({"type": "typing_indicator", "is_typing": true})).await;
     room[1].expect_like(&json!({"type": "typing_indicator", "is_typing": true})).await;
     drop(room);
-    server.set("disk_reserve", "1MiB");
+    server.set("disk_reserve", "8MiB");
     server.restart();
     let mut client = server.join("1", &person(1)).await;
     client.expect_like(&json!({"seq": 1})).await;

@@ -25,7 +25,7 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("shards", "2"),
     ("journal_segment", "4MiB"),
     ("sled_cache", "1MiB"),
-    ("disk_reserve", "1MiB"),
+    ("disk_reserve", "8MiB"),
     ("log.level", "debug"),
     ("drain_timeout_ms", "1000"),
 ];
