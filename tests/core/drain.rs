@@ -201,7 +201,7 @@ fn an_admin_command_under_way_is_answered_and_a_late_one_refused() {
     while world.answer_load(0) {}
     world.settle();
     assert_eq!(*first.lock().unwrap(), Some(AdminAnswer::Done));
-    world.log_mode = Mode::Held;
+    world.log_mode = Mode::Stuck;
     world.hang_up(ann);
     let late = world.admin(0, create());
     assert_eq!(*late.lock().unwrap(), Some(AdminAnswer::Unavailable));

@@ -11,7 +11,6 @@ use super::handshake::OVERLOADED;
 use crate::limits::DRAIN_MS_MAX;
 use crate::model::{CloseReason, Mono, Now};
 use crate::node::connection::Phase;
-use crate::node::ports::ToLog;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
@@ -68,10 +67,7 @@ impl<S> Core<S> {
         while let Some(next) = self.next_stage(now) {
             match (self.drain, next) {
                 (Drain::Settling { spread_ms, .. }, _) => self.close_all(spread_ms, now),
-                (_, Drain::Stopping) => {
-                    self.shard.log_all_marks(now);
-                    self.shard.to_log.push_back(ToLog::Stop);
-                }
+                (_, Drain::Stopping) => self.shard.end_log(now),
                 _ => {}
             }
             self.drain = next;

@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::model::{CloseReason, Now};
+use crate::node::connection::Phase;
 
 /// How much of the memory limit the process uses, in the steps that matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +46,13 @@ impl<S> Core<S> {
         }
     }
 
-    /// Closes the sockets with the largest queues until half of what is queued is gone.
+    /// Closes the sockets with the largest queues until half of what is queued is gone. Who is being
+    /// closed already goes soon, and keeps its close frame.
     fn shed(&mut self, now: Now) {
         let mut queued: Vec<(usize, u32)> = self
             .connections
             .iter()
+            .filter(|(_, c)| matches!(c.phase, Phase::Open(_) | Phase::Echo(_)))
             .map(|(slot, connection)| (connection.outbox.bytes(), slot as u32))
             .filter(|(bytes, _)| *bytes >= SHED_BYTES_MIN)
             .collect();

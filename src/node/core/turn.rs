@@ -195,7 +195,12 @@ impl<S> Core<S> {
         match told {
             Told::Admitted { room, seq } => self.admitted(slot, room, seq, from, now),
             Told::Refused(reason) => self.reject(slot, reason, now),
-            Told::Unavailable => self.refuse(slot, OVERLOADED, now),
+            Told::Unavailable => {
+                // It may have been refused meanwhile, for a reason of this core's own.
+                if matches!(self.connections[slot as usize].phase, Phase::Admitting(_)) {
+                    self.refuse(slot, OVERLOADED, now);
+                }
+            }
             Told::Read(message) => self.connections[slot as usize].note_receipt(message),
             Told::Close(reason) => self.close(slot, reason, now),
             Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),

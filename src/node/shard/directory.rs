@@ -25,18 +25,22 @@ impl Shard {
 
     /// Starts on the first command of the queue; it stays there until it is answered.
     fn next_admin(&mut self, now: Now) {
+        if !self.is_accepting {
+            self.admin_queue.drain(..).for_each(|(_, reply)| reply(AdminAnswer::Unavailable));
+            return;
+        }
         let Some((command, _)) = self.admin_queue.front() else { return };
         match command {
             AdminCommand::SetProfile { profile } => {
                 let change = DirectoryChange::ProfileSet { profile: profile.clone() };
-                self.change(None, change);
+                self.change(None, change, now);
             }
             AdminCommand::Revoke { user, issued_before } => {
                 let change = DirectoryChange::Revoked {
                     user: user.clone(),
                     issued_before: issued_before.unwrap_or(now.wall),
                 };
-                self.change(None, change);
+                self.change(None, change, now);
             }
             AdminCommand::CreateConversation { conversation } => {
                 // Any user will do: only whether the conversation exists matters.
@@ -73,13 +77,15 @@ impl Shard {
             }
             AdminCommand::CreateConversation { conversation } => {
                 let change = DirectoryChange::ConversationCreated { conversation, at: now.wall };
-                self.change(Some(room), change);
+                self.change(Some(room), change, now);
             }
             AdminCommand::SetMember { conversation, user, role } if exists => {
-                self.change(Some(room), DirectoryChange::MemberSet { conversation, user, role });
+                let change = DirectoryChange::MemberSet { conversation, user, role };
+                self.change(Some(room), change, now);
             }
             AdminCommand::RemoveMember { conversation, user } if admission.role.is_some() => {
-                self.change(Some(room), DirectoryChange::MemberRemoved { conversation, user });
+                let change = DirectoryChange::MemberRemoved { conversation, user };
+                self.change(Some(room), change, now);
             }
             AdminCommand::Kick { user, .. } => {
                 let known = exists || self.rooms[room].chat.is_some();
@@ -91,7 +97,12 @@ impl Shard {
         }
     }
 
-    fn change(&mut self, room: Option<usize>, change: DirectoryChange) {
+    /// The store may have stopped taking records while the command waited.
+    fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
+        if !self.is_accepting {
+            self.answer_admin(AdminAnswer::Unavailable, now);
+            return;
+        }
         let record = Record::Directory(change.clone());
         self.log(room, record, Reveal::Directory { room, change });
     }

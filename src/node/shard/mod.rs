@@ -95,6 +95,8 @@ pub struct Shard {
     durable: u64,
     sealed: u64,
     is_accepting: bool,
+    /// The log was told that no record follows.
+    has_ended: bool,
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
@@ -171,6 +173,7 @@ impl Shard {
             durable: 0,
             sealed: 0,
             is_accepting: true,
+            has_ended: false,
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
@@ -203,7 +206,10 @@ impl Shard {
 
     /// Nothing decided waits for the disk, and no answer is owed.
     pub fn is_settled(&self) -> bool {
-        self.reveals.is_empty() && self.to_log.is_empty()
+        self.reveals.is_empty()
+            && self.to_log.is_empty()
+            && self.admin_queue.is_empty()
+            && !self.loads.values().any(|load| matches!(load, Load::State { .. }))
     }
 
     /// A command of a socket on this core, in the room it was admitted to.
@@ -311,7 +317,7 @@ impl Shard {
         }
         self.effects = effects;
         self.arm(room);
-        if self.lease.wants_more() {
+        if !self.has_ended && self.lease.wants_more() {
             self.to_log.push_back(ToLog::Lease);
         }
     }

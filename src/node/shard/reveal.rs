@@ -64,8 +64,23 @@ impl Shard {
                 }
             }
             FromLog::Lease { ids } => self.lease.granted(ids),
+<<<<<<< HEAD
             FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.is_accepting = is_accepting,
+=======
+            FromLog::Sealed { segment } => {
+                self.sealed = segment;
+                for (room, held) in &mut self.rooms {
+                    if let Some(chat) = &mut held.chat {
+                        chat.sealed(segment);
+                    }
+                    self.idle.push(room);
+                }
+            }
+            FromLog::Accepting(is_accepting) => {
+                self.is_accepting = is_accepting && !self.has_ended;
+            }
+>>>>>>> core
             FromLog::Stopped => self.is_stopped = true,
         }
     }
@@ -123,14 +138,21 @@ impl Shard {
         self.touch(room);
     }
 
-    /// The same at the end, whatever the store says of its room.
-    pub fn log_all_marks(&mut self, now: Now) {
+    /// The last that the log hears: all marks, whatever the store says of its room. What other
+    /// cores' sockets still ask for is refused from here on.
+    pub fn end_log(&mut self, now: Now) {
         self.is_accepting = true;
         self.log_marks(now);
+        self.to_log.push_back(ToLog::Stop);
+        self.is_accepting = false;
+        self.has_ended = true;
     }
 
     /// Hands every mark that rose since the last time to the log.
     pub(super) fn log_marks(&mut self, now: Now) {
+        if self.has_ended {
+            return;
+        }
         if !self.is_accepting {
             let due = now.mono.after(super::MARKS_EVERY_MS);
             self.timers.set(super::Timer::Marks, &mut self.marks_alarm, due);
