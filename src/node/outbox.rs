@@ -79,6 +79,8 @@ pub struct Outbox {
     /// A write that was cut short: first to go on.
     unfinished: Option<Box<Write>>,
     bytes: usize,
+    /// How much of `bytes` is history that the socket was given on its way in.
+    replayed_bytes: usize,
     in_flight: bool,
 }
 
@@ -86,6 +88,12 @@ impl Outbox {
     /// Unsent bytes, those of the write in flight included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Unsent bytes that the socket is to be blamed for: whoever just came in has not fallen behind
+    /// because the history is longer than what may wait otherwise.
+    pub fn backlog_bytes(&self) -> usize {
+        self.bytes.saturating_sub(self.replayed_bytes)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -112,6 +120,13 @@ impl Outbox {
             self.bytes += bytes.len();
             self.queue.push_back(Piece::Own(bytes));
         }
+    }
+
+    /// Queues the history, once, before anything live.
+    pub fn push_history(&mut self, frames: Vec<u8>) {
+        self.bytes += frames.len();
+        self.replayed_bytes += frames.len();
+        self.queue.push_back(Piece::Own(frames));
     }
 
     /// Queues what of a batch is meant for this socket.
@@ -157,6 +172,7 @@ impl Outbox {
         self.in_flight = false;
         // After `clear` the count is 0 already.
         self.bytes = self.bytes.saturating_sub(sent);
+        self.replayed_bytes = self.replayed_bytes.saturating_sub(sent);
         if !write.advance(sent) && self.bytes > 0 {
             self.unfinished = Some(Box::new(write));
         }
@@ -167,12 +183,14 @@ impl Outbox {
         self.queue = VecDeque::new();
         self.unfinished = None;
         self.bytes = 0;
+        self.replayed_bytes = 0;
     }
 
     /// Forgets what has not begun to be sent, so that a close frame follows the last whole frame.
     pub fn drop_queued(&mut self) {
         let queued: usize = self.queue.iter().map(|piece| piece.bytes().len()).sum();
         self.bytes -= queued;
+        self.replayed_bytes = self.replayed_bytes.min(self.bytes);
         self.queue = VecDeque::new();
     }
 }
@@ -222,6 +240,22 @@ mod tests {
     fn own_frames_join_until_a_batch_comes_between() {
         let mut outbox = filled();
         assert_eq!(text(&outbox.take_write().unwrap()), "owned|batch|end");
+    }
+
+    #[test]
+    fn a_long_history_is_no_backlog_and_what_comes_behind_it_is() {
+        let mut outbox = Outbox::default();
+        outbox.push_history(vec![b'h'; 1_000]);
+        outbox.push_own(|out| out.extend(b"live"));
+        assert_eq!((outbox.bytes(), outbox.backlog_bytes()), (1_004, 4));
+        for left in [600, 0] {
+            let write = outbox.take_write().unwrap();
+            outbox.wrote(write, 1_000 - left - usize::from(left == 0) * 400);
+            assert_eq!((outbox.bytes(), outbox.backlog_bytes()), (left + 4, 4));
+        }
+        let write = outbox.take_write().unwrap();
+        outbox.wrote(write, 4);
+        assert_eq!((outbox.bytes(), outbox.backlog_bytes()), (0, 0));
     }
 
     #[test]

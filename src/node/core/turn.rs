@@ -167,10 +167,10 @@ impl<S> Core<S> {
             if outbox.is_empty() {
                 connection.backlog_since = now.mono;
             }
-            let is_behind = outbox.bytes() > bytes_max / 2;
+            let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
             outbox.push_batch(shared, &open.user, open.version, level);
-            if outbox.bytes() > bytes_max {
+            if outbox.backlog_bytes() > bytes_max {
                 self.close(session.slot, CloseReason::FellBehind, now);
             } else {
                 self.attend(session.slot);
@@ -194,7 +194,7 @@ impl<S> Core<S> {
             Told::Close(reason) => self.close(slot, reason, now),
             Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
             Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
-            Told::Frames(frames) => self.push_frames(slot, now, |out| out.extend(frames)),
+            Told::Frames(frames) => self.push_history(slot, frames, now),
         }
     }
 
@@ -205,6 +205,15 @@ impl<S> Core<S> {
                 connection.backlog_since = now.mono;
             }
             connection.outbox.push_own(encode);
+            self.attend(slot);
+        }
+    }
+
+    fn push_history(&mut self, slot: u32, frames: Vec<u8>, now: Now) {
+        let connection = &mut self.connections[slot as usize];
+        if matches!(connection.phase, Phase::Open(_)) {
+            connection.backlog_since = now.mono;
+            connection.outbox.push_history(frames);
             self.attend(slot);
         }
     }
