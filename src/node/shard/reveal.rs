@@ -64,23 +64,10 @@ impl Shard {
                 }
             }
             FromLog::Lease { ids } => self.lease.granted(ids),
-<<<<<<< HEAD
             FromLog::Sealed { segment } => self.sealed(segment),
-            FromLog::Accepting(is_accepting) => self.is_accepting = is_accepting,
-=======
-            FromLog::Sealed { segment } => {
-                self.sealed = segment;
-                for (room, held) in &mut self.rooms {
-                    if let Some(chat) = &mut held.chat {
-                        chat.sealed(segment);
-                    }
-                    self.idle.push(room);
-                }
-            }
             FromLog::Accepting(is_accepting) => {
                 self.is_accepting = is_accepting && !self.has_ended;
             }
->>>>>>> core
             FromLog::Stopped => self.is_stopped = true,
         }
     }
