@@ -183,7 +183,6 @@ impl Shard {
         let Some(chat) = &self.rooms[waiting.room].chat else { return };
         let viewer = &waiting.candidate.identity.user;
         let mut frames = Vec::new();
-        let mut begins = Vec::new();
         for message in chat.recent(self.settings.history_on_connect as usize, stored) {
             let mut read_by = chat.readers_of(message.id);
             let stored = marks.iter().filter(|mark| mark.message >= message.id);
@@ -191,10 +190,8 @@ impl Shard {
             read_by.sort();
             read_by.dedup();
             let is_read = read_by.contains(viewer);
-            begins.push(frames.len());
             json::replayed_message(&mut frames, &message, &read_by, is_read);
         }
-        let frames = newest_that_fit(frames, &begins, self.settings.limits.outbox_bytes / 2);
         self.reveal_later(Reveal::Enter { waiting: Box::new(waiting), frames }, now);
     }
 
@@ -259,13 +256,4 @@ impl Shard {
             self.news.push_back(News::Narrow(held.id.clone()));
         }
     }
-}
-
-/// The last whole frames within `bytes_max`: a history that filled the outbox would have the socket
-/// closed with the next event, and again when it comes back.
-fn newest_that_fit(mut frames: Vec<u8>, begins: &[usize], bytes_max: usize) -> Vec<u8> {
-    let total = frames.len();
-    let first = begins.iter().copied().find(|begin| total - begin <= bytes_max);
-    frames.drain(..first.unwrap_or(total));
-    frames
 }
