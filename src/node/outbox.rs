@@ -81,6 +81,8 @@ pub struct Outbox {
     bytes: usize,
     /// The answer to the upgrade, while it waits at the front: frames mean nothing without it.
     head_bytes: usize,
+    /// How much of `bytes` is history that the socket was given on its way in.
+    replayed_bytes: usize,
     in_flight: bool,
 }
 
@@ -88,6 +90,12 @@ impl Outbox {
     /// Unsent bytes, those of the write in flight included.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Unsent bytes that the socket is to be blamed for: whoever just came in has not fallen behind
+    /// because the history is longer than what may wait otherwise.
+    pub fn backlog_bytes(&self) -> usize {
+        self.bytes.saturating_sub(self.replayed_bytes)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -120,6 +128,13 @@ impl Outbox {
             self.bytes += bytes.len();
             self.queue.push_back(Piece::Own(bytes));
         }
+    }
+
+    /// Queues the history, once, before anything live.
+    pub fn push_history(&mut self, frames: Vec<u8>) {
+        self.bytes += frames.len();
+        self.replayed_bytes += frames.len();
+        self.queue.push_back(Piece::Own(frames));
     }
 
     /// Queues what of a batch is meant for this socket.
@@ -166,6 +181,7 @@ impl Outbox {
         self.in_flight = false;
         // After `clear` the count is 0 already.
         self.bytes = self.bytes.saturating_sub(sent);
+        self.replayed_bytes = self.replayed_bytes.saturating_sub(sent);
         if !write.advance(sent) && self.bytes > 0 {
             self.unfinished = Some(Box::new(write));
         }
@@ -177,6 +193,7 @@ impl Outbox {
         self.unfinished = None;
         self.bytes = 0;
         self.head_bytes = 0;
+        self.replayed_bytes = 0;
     }
 
     /// Forgets the frames that have not begun to be sent, so that a close frame follows the last
@@ -184,6 +201,7 @@ impl Outbox {
     pub fn drop_queued(&mut self) {
         let queued: usize = self.queue.iter().map(|piece| piece.bytes().len()).sum();
         self.bytes -= queued - self.head_bytes;
+        self.replayed_bytes = self.replayed_bytes.min(self.bytes);
         let first = self.queue.pop_front();
         self.queue = VecDeque::new();
         if let Some(Piece::Own(mut head)) = first

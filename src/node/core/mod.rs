@@ -201,11 +201,12 @@ impl<S> Core<S> {
         let is_draining = self.drain != Drain::No;
         let connection = &mut self.connections[slot as usize];
         let outbox_bytes = connection.outbox.bytes();
+        let backlog_bytes = connection.outbox.backlog_bytes();
         match &mut connection.phase {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
                 // Who does not take the answers asks no more: they would pile up without bound.
-                let is_full = outbox_bytes > self.reloadable.limits.outbox_bytes;
+                let is_full = backlog_bytes > self.reloadable.limits.outbox_bytes;
                 if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {

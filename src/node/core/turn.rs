@@ -173,10 +173,10 @@ impl<S> Core<S> {
             connection.note_queueing(now.mono);
             let Phase::Open(open) = &connection.phase else { continue };
             let outbox = &mut connection.outbox;
-            let is_behind = outbox.bytes() > bytes_max / 2;
+            let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
             outbox.push_batch(shared, &open.user, open.version, level);
-            if outbox.bytes() > bytes_max {
+            if outbox.backlog_bytes() > bytes_max {
                 self.close(session.slot, CloseReason::FellBehind, now);
             } else {
                 self.attend(session.slot);
@@ -205,7 +205,7 @@ impl<S> Core<S> {
             Told::Close(reason) => self.close(slot, reason, now),
             Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
             Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
-            Told::Frames(frames) => self.push_frames(slot, now, |out| out.extend(frames)),
+            Told::Frames(frames) => self.push_history(slot, frames, now),
         }
     }
 
@@ -214,6 +214,15 @@ impl<S> Core<S> {
         if matches!(connection.phase, Phase::Open(_)) {
             connection.note_queueing(now.mono);
             connection.outbox.push_own(encode);
+            self.attend(slot);
+        }
+    }
+
+    fn push_history(&mut self, slot: u32, frames: Vec<u8>, now: Now) {
+        let connection = &mut self.connections[slot as usize];
+        if matches!(connection.phase, Phase::Open(_)) {
+            connection.note_queueing(now.mono);
+            connection.outbox.push_history(frames);
             self.attend(slot);
         }
     }
