@@ -214,7 +214,11 @@ impl<S> Core<S> {
         if matches!(connection.phase, Phase::Open(_)) {
             connection.note_queueing(now.mono);
             connection.outbox.push_own(encode);
-            self.attend(slot);
+            if self.is_over_its_outbox(slot) {
+                self.close(slot, CloseReason::FellBehind, now);
+            } else {
+                self.attend(slot);
+            }
         }
     }
 
