@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 
 use super::admin::AdminCommand;
-use super::mail::Mail;
+use super::mail::{Mail, Told};
 use super::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
 use super::shard::AdminReply;
-use crate::limits::MAILBOX_OVERFLOW_BYTES_MAX;
+use crate::limits::{MAILBOX_OVERFLOW_BYTES_MAX, MAILBOX_SLOTS};
 use crate::mailbox::{Receiver, Sender};
 use crate::model::ConversationId;
 
@@ -64,6 +64,10 @@ impl<S, A> Peer<S, A> {
             }
             self.overflow_bytes += bytes;
         }
+        if let Mail::Tell { told: Told::Admitted { .. }, .. } = &mail {
+            // Whoever comes in behind a marker would miss what is shed after it, and not know.
+            self.shed.clear();
+        }
         self.overflow.push_back(mail);
     }
 
@@ -87,6 +91,11 @@ impl<S, A> Peer<S, A> {
         if std::mem::take(&mut self.has_news) {
             self.to.ring();
         }
+    }
+
+    /// So much waits that nothing should be added which can be refused.
+    pub fn is_congested(&self) -> bool {
+        self.overflow.len() >= MAILBOX_SLOTS
     }
 
     /// Items that wait for room in the ring.

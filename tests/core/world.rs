@@ -92,6 +92,7 @@ pub struct Seat {
     ticket: Option<Ticket>,
     has_work: bool,
     turns: u32,
+    turns_ever: u64,
     sockets: BTreeMap<u32, usize>,
     to_log: Receiver<ToLog>,
     from_log: Sender<FromLog>,
@@ -118,6 +119,8 @@ pub struct World {
     pub segment: u64,
     /// Turns of all cores, ever.
     pub turns_run: u64,
+    /// This core runs only when the test calls [`World::turn`].
+    pub stands_still: Option<usize>,
     pub placement: Placement,
     pub key: Key,
     pub rules: Rules,
@@ -176,6 +179,7 @@ impl World {
             reader_mode: Mode::Auto,
             segment: 1,
             turns_run: 0,
+            stands_still: None,
             placement,
             key,
             rules,
@@ -216,6 +220,7 @@ impl World {
                 ticket: None,
                 has_work: true,
                 turns: 0,
+                turns_ever: 0,
                 sockets: BTreeMap::new(),
                 to_log,
                 from_log,
@@ -286,8 +291,11 @@ impl World {
     pub fn advance(&mut self, ms: u64) {
         let target = self.now.mono.after(ms);
         loop {
-            let running = self.seats.iter().filter(|seat| !seat.core.is_stopped());
-            let next = running.filter_map(|seat| seat.core.next_timeout()).min();
+            let running = self.seats.iter().enumerate();
+            let next = running
+                .filter(|(core, seat)| Some(*core) != self.stands_still && !seat.core.is_stopped())
+                .filter_map(|(_, seat)| seat.core.next_timeout())
+                .min();
             let next = next.unwrap_or(target).min(target).max(self.now.mono);
             let passed = next.since(self.now.mono);
             self.now = Now { mono: next, wall: Wall(self.now.wall.0 + passed) };
@@ -299,6 +307,9 @@ impl World {
     }
 
     fn run_core(&mut self, core: usize) -> bool {
+        if self.stands_still == Some(core) {
+            return false;
+        }
         let seat = &mut self.seats[core];
         let is_due = seat.core.next_timeout().is_some_and(|at| at <= self.now.mono);
         let woken = seat.woken.swap(false, Ordering::Relaxed);
@@ -314,6 +325,7 @@ impl World {
         let now = self.now;
         let seat = &mut self.seats[core];
         seat.turns += 1;
+        seat.turns_ever += 1;
         self.turns_run += 1;
         assert!(seat.turns < TURNS_MAX, "core {core} does not come to rest");
         seat.has_work = false;
@@ -503,6 +515,10 @@ impl World {
             }
             checked.at = seen.len();
         }
+    }
+
+    pub fn turns_of(&self, core: usize) -> u64 {
+        self.seats[core].turns_ever
     }
 
     /// Something outside the rings asks for a turn.

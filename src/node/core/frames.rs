@@ -44,6 +44,10 @@ impl<S> Core<S> {
             let (consumed, after) = self.next_frame(slot, &mut bytes[at..], now);
             at += consumed;
             match after {
+                Some(After::GoOn) if self.is_over_its_outbox(slot) => {
+                    // It asks, and does not read the answers.
+                    return self.close(slot, CloseReason::FellBehind, now);
+                }
                 Some(After::GoOn) => {}
                 Some(After::Close(reason)) => return self.close(slot, reason, now),
                 Some(After::Closed) => return self.closed_by_peer(slot, now),
@@ -59,6 +63,11 @@ impl<S> Core<S> {
         if has_something {
             self.attend(slot);
         }
+    }
+
+    pub(super) fn is_over_its_outbox(&self, slot: u32) -> bool {
+        let unsent = self.connections[slot as usize].outbox.bytes();
+        unsent > self.reloadable.limits.outbox_bytes
     }
 
     /// Decodes and handles one frame; `None` when there is no whole one.

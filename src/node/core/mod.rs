@@ -113,6 +113,8 @@ pub struct Core<S> {
     attended: Vec<u32>,
     adopted: VecDeque<(u32, S)>,
     drain: Drain,
+    /// Mail waits for room in a ring.
+    flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
     pressure: Pressure,
 }
@@ -140,6 +142,7 @@ impl<S> Core<S> {
             attended: Vec::new(),
             adopted: VecDeque::new(),
             drain: Drain::No,
+            flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
         };
@@ -372,7 +375,7 @@ impl<S> Core<S> {
 
     pub fn next_timeout(&self) -> Option<Mono> {
         let own = [self.timers.next(), self.shard.next_timeout(), self.drain.next_timeout()];
-        own.into_iter().flatten().min()
+        own.into_iter().chain([self.flush_at]).flatten().min()
     }
 
     /// Takes the socket out of its conversation, if it is in one.

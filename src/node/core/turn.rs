@@ -18,6 +18,9 @@ use crate::node::shard::{News, Output};
 use crate::wire::session::Session;
 use crate::wire::{json, upgrade};
 
+/// When mail that found a ring full is tried again.
+const FLUSH_AGAIN_MS: u64 = 1;
+
 impl<S> Core<S> {
     /// Nothing waits to be taken in: the core may sleep.
     pub fn may_sleep(&self) -> bool {
@@ -32,6 +35,9 @@ impl<S> Core<S> {
         self.go_on_draining(now);
         self.shard.forget_idle();
         self.send_mail();
+        // Who empties a ring tells nobody.
+        let is_waiting = self.links.peers.iter().flatten().any(|peer| peer.waiting() > 0);
+        self.flush_at = is_waiting.then(|| now.mono.after(FLUSH_AGAIN_MS));
     }
 
     fn take_mail(&mut self, now: Now) {
@@ -214,7 +220,11 @@ impl<S> Core<S> {
         if matches!(connection.phase, Phase::Open(_)) {
             connection.note_queueing(now.mono);
             connection.outbox.push_own(encode);
-            self.attend(slot);
+            if self.is_over_its_outbox(slot) {
+                self.close(slot, CloseReason::FellBehind, now);
+            } else {
+                self.attend(slot);
+            }
         }
     }
 
