@@ -66,7 +66,7 @@ impl<S> Core<S> {
     }
 
     pub(super) fn is_over_its_outbox(&self, slot: u32) -> bool {
-        let unsent = self.connections[slot as usize].outbox.bytes();
+        let unsent = self.connections[slot as usize].outbox.backlog_bytes();
         unsent > self.reloadable.limits.outbox_bytes
     }
 
