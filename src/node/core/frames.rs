@@ -9,6 +9,9 @@ use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
 use crate::wire::{close, frame, json};
 
+/// How long a client leaves alone a core whose ring is full.
+const PAUSE_MS: u64 = 100;
+
 /// What handling one frame means for the socket.
 enum After {
     GoOn,
@@ -116,12 +119,11 @@ impl<S> Core<S> {
                         })
                     }
                     Ok(request) => {
-                        let verdict = match request.command {
-                            Command::Read { .. } | Command::Typing { .. } => {
-                                open.guard.receipt(now.mono);
-                                Verdict::Fine
-                            }
-                            _ => open.guard.frame(now.mono),
+                        let verdict = if is_signal(&request.command) {
+                            open.guard.receipt(now.mono);
+                            Verdict::Fine
+                        } else {
+                            open.guard.frame(now.mono)
                         };
                         if let Verdict::RetryAfter(ms) = verdict {
                             let refusal = Refusal { retry_after_ms: Some(ms), ..RATE_LIMITED };
@@ -135,10 +137,22 @@ impl<S> Core<S> {
                                     shard.command(*room, session, request, now);
                                 }
                                 Place::Far { owner, mark, .. } => {
-                                    if !absorbed(&request.command, mark, open.version) {
+                                    if absorbed(&request.command, mark, open.version) {
+                                        return (decoded.consumed, Some(After::GoOn));
+                                    }
+                                    let peer = links.peer(*owner);
+                                    let is_signal = is_signal(&request.command);
+                                    if peer.is_congested() && is_signal {
+                                        open.guard.paused_until = Some(now.mono.after(PAUSE_MS));
+                                    }
+                                    if peer.is_congested() && !is_signal {
+                                        let retry_after_ms = Some(PAUSE_MS);
+                                        let refusal = Refusal { retry_after_ms, ..RATE_LIMITED };
+                                        let reference = request.reference.map(|r| r.into_owned());
+                                        refuse(outbox, refusal, reference);
+                                    } else {
                                         let request = Box::new(request.into_owned());
-                                        let mail = Mail::Command { session, request };
-                                        links.peer(*owner).send(mail);
+                                        peer.send(Mail::Command { session, request });
                                     }
                                 }
                             }
@@ -214,6 +228,11 @@ fn after(verdict: Verdict) -> After {
         Verdict::Close(reason) => After::Close(reason),
         _ => After::GoOn,
     }
+}
+
+/// Receipts and keystrokes are never refused: where they are too many, reading pauses.
+fn is_signal(command: &Command<'_>) -> bool {
+    matches!(command, Command::Read { .. } | Command::Typing { .. })
 }
 
 /// A receipt that the owner would ignore anyway: a page sends each of them again and again.
