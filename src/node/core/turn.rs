@@ -303,22 +303,30 @@ impl<S> Core<S> {
         }
     }
 
-    /// Closes the user's sockets whose token is older, or does not say how old it is.
+    /// Closes the user's sockets whose token is older, or does not say how old it is; also those that
+    /// wait for a verdict, which may rest on what the store said before.
     fn revoke(&mut self, user: &crate::model::UserId, issued_before_ms: u64, now: Now) {
+        let is_older = |issued: Option<u64>| issued.is_none_or(|issued| issued < issued_before_ms);
         let revoked: Vec<u32> = self
             .connections
             .iter()
             .filter(|(_, connection)| match &connection.phase {
-                Phase::Open(open) => {
-                    open.user == *user
-                        && open.issued_at_ms.is_none_or(|issued| issued < issued_before_ms)
+                Phase::Open(open) => open.user == *user && is_older(open.issued_at_ms),
+                Phase::Admitting(adoption) => {
+                    let identity = &adoption.identity;
+                    identity.user == *user && is_older(identity.issued_at_ms)
                 }
                 _ => false,
             })
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in revoked {
-            self.close(slot, CloseReason::TokenRevoked, now);
+            if matches!(self.connections[slot as usize].phase, Phase::Admitting(_)) {
+                self.leave(slot, now);
+                self.reject(slot, CloseReason::TokenRevoked, now);
+            } else {
+                self.close(slot, CloseReason::TokenRevoked, now);
+            }
         }
     }
 
