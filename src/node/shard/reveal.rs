@@ -73,9 +73,22 @@ impl Shard {
                     self.idle.push(room);
                 }
             }
-            FromLog::Accepting(is_accepting) => self.is_accepting = is_accepting,
+            FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
             FromLog::Stopped => self.is_stopped = true,
         }
+    }
+
+    fn set_accepting(&mut self, is_accepting: bool) {
+        if self.is_accepting != is_accepting {
+            match is_accepting {
+                true => tracing::info!(shard = self.core, "the store takes messages again"),
+                false => tracing::warn!(
+                    shard = self.core,
+                    "the store takes no messages now: the disk is full or the pages are behind"
+                ),
+            }
+        }
+        self.is_accepting = is_accepting;
     }
 
     fn reveal(&mut self, reveal: Reveal, segment: u64, now: Now) {
