@@ -65,11 +65,22 @@ impl Shard {
             }
             FromLog::Lease { ids } => self.lease.granted(ids),
             FromLog::Sealed { segment } => self.sealed(segment),
-            FromLog::Accepting(is_accepting) => {
-                self.is_accepting = is_accepting && !self.has_ended;
-            }
+            FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
             FromLog::Stopped => self.is_stopped = true,
         }
+    }
+
+    fn set_accepting(&mut self, is_accepting: bool) {
+        if self.is_accepting != is_accepting {
+            match is_accepting {
+                true => tracing::info!(shard = self.core, "the store takes messages again"),
+                false => tracing::warn!(
+                    shard = self.core,
+                    "the store takes no messages now: the disk is full or the pages are behind"
+                ),
+            }
+        }
+        self.is_accepting = is_accepting && !self.has_ended;
     }
 
     /// What lies in this segment may leave memory: machines do that bit by bit, by their timers.
