@@ -503,6 +503,15 @@ impl World {
             for frame in &seen[checked.at..] {
                 let durable = self.store.durable_seq(&checked.conversation);
                 checked.frame(client, frame, durable);
+                if let Some(json) = frame.json().filter(|json| json["type"] == "ack")
+                    && let (Some(seq), Some(name)) = (json["seq"].as_u64(), json["ref"].as_str())
+                    && name.starts_with('c')
+                {
+                    let event = &self.store.events[&checked.conversation][seq as usize - 1];
+                    let EventBody::Message(body) = &event.body else { panic!("{json}") };
+                    let told = (body.content.as_str(), Some(body.id.0));
+                    assert_eq!(told, (name, json["message_id"].as_u64()), "client {client}");
+                }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()
                 {
