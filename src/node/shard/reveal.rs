@@ -65,9 +65,7 @@ impl Shard {
             }
             FromLog::Lease { ids } => self.lease.granted(ids),
             FromLog::Sealed { segment } => self.sealed(segment),
-            FromLog::Accepting(is_accepting) => {
-                self.is_accepting = is_accepting && !self.has_ended;
-            }
+            FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
             FromLog::Stopped => self.is_stopped = true,
         }
     }
@@ -83,6 +81,19 @@ impl Shard {
             self.arm(room);
             self.may_be_idle(room);
         }
+    }
+
+    fn set_accepting(&mut self, is_accepting: bool) {
+        if self.is_accepting != is_accepting {
+            match is_accepting {
+                true => tracing::info!(shard = self.core, "the store takes messages again"),
+                false => tracing::warn!(
+                    shard = self.core,
+                    "the store takes no messages now: the disk is full or the pages are behind"
+                ),
+            }
+        }
+        self.is_accepting = is_accepting && !self.has_ended;
     }
 
     fn reveal(&mut self, reveal: Reveal, segment: u64, now: Now) {
