@@ -4,6 +4,8 @@
 
 #[path = "core/admin.rs"]
 mod admin;
+#[path = "core/checked.rs"]
+mod checked;
 #[path = "core/client.rs"]
 mod client;
 #[path = "core/decode.rs"]

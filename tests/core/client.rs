@@ -6,9 +6,10 @@ use loquat::auth::{NewToken, issue};
 use loquat::model::{ConversationId, UserId, Version};
 use serde_json::{Value, json};
 
+use super::checked::Checked;
 use super::decode::{Seen, masked};
 use super::pump::{End, Line, Pump, Token};
-use super::world::{Checked, World};
+use super::world::World;
 
 /// A knock at the door.
 pub struct Knock<'a> {

@@ -24,6 +24,7 @@ use loquat::node::shard::ShardSettings;
 use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
+use super::checked::Checked;
 use super::decode::Seen;
 use super::pump::{Pump, Token};
 use super::store::Store;
@@ -129,21 +130,6 @@ pub struct World {
     next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
-}
-
-/// What the checks know of a client.
-pub(super) struct Checked {
-    pub conversation: ConversationId,
-    at: usize,
-    /// The newest event that it was shown, or begins after.
-    last: Option<u64>,
-    last_replayed: u64,
-}
-
-impl Checked {
-    pub fn new(conversation: ConversationId) -> Checked {
-        Checked { conversation, at: 0, last: None, last_replayed: 0 }
-    }
 }
 
 fn mesh(bells: &[Arc<Doorbell>], slots: usize) -> Vec<Vec<Option<Peer<Token, Adoption>>>> {
@@ -574,30 +560,6 @@ impl World {
         // Each place in the table holds it.
         assert_eq!(Arc::strong_count(&self.admissions), 1 + self.seats.len(), "places are left");
         self.is_finished = true;
-    }
-}
-
-impl Checked {
-    fn frame(&mut self, client: usize, frame: &Seen, durable: u64) {
-        let Some(json) = frame.json() else { return };
-        if json["type"] == "hello" {
-            self.last = json["seq"].as_u64();
-            assert!(self.last <= Some(durable), "client {client}: {json} before {durable}");
-        } else if json["type"] == "ack" {
-            let seq = json["seq"].as_u64();
-            assert!(seq.is_none_or(|seq| seq <= durable), "client {client}: an early ack {json}");
-        }
-        let Some(seq) = frame.seq() else { return };
-        assert!(seq <= durable, "client {client} was shown {json}, durable is {durable}");
-        if json["message"]["is_read"].is_null() {
-            let expected = self.last.map_or(seq, |last| last + 1);
-            assert_eq!(seq, expected, "client {client}: a hole or a double: {json}");
-            assert!(seq > self.last_replayed, "client {client}: replayed and live: {json}");
-            self.last = Some(seq);
-        } else {
-            assert!(self.last.is_none() && seq > self.last_replayed, "client {client}: {json}");
-            self.last_replayed = seq;
-        }
     }
 }
 

@@ -1,0 +1,42 @@
+//! What holds for every frame that any client is shown, looked at as it comes.
+
+use loquat::model::ConversationId;
+
+use super::decode::Seen;
+
+/// What the checks know of a client.
+pub(super) struct Checked {
+    pub conversation: ConversationId,
+    pub at: usize,
+    /// The newest event that it was shown, or begins after.
+    pub last: Option<u64>,
+    pub last_replayed: u64,
+}
+
+impl Checked {
+    pub fn new(conversation: ConversationId) -> Checked {
+        Checked { conversation, at: 0, last: None, last_replayed: 0 }
+    }
+
+    pub fn frame(&mut self, client: usize, frame: &Seen, durable: u64) {
+        let Some(json) = frame.json() else { return };
+        if json["type"] == "hello" {
+            self.last = json["seq"].as_u64();
+            assert!(self.last <= Some(durable), "client {client}: {json} before {durable}");
+        } else if json["type"] == "ack" {
+            let seq = json["seq"].as_u64();
+            assert!(seq.is_none_or(|seq| seq <= durable), "client {client}: an early ack {json}");
+        }
+        let Some(seq) = frame.seq() else { return };
+        assert!(seq <= durable, "client {client} was shown {json}, durable is {durable}");
+        if json["message"]["is_read"].is_null() {
+            let expected = self.last.map_or(seq, |last| last + 1);
+            assert_eq!(seq, expected, "client {client}: a hole or a double: {json}");
+            assert!(seq > self.last_replayed, "client {client}: replayed and live: {json}");
+            self.last = Some(seq);
+        } else {
+            assert!(self.last.is_none() && seq > self.last_replayed, "client {client}: {json}");
+            self.last_replayed = seq;
+        }
+    }
+}
