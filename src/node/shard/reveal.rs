@@ -96,19 +96,6 @@ impl Shard {
         }
     }
 
-    fn set_accepting(&mut self, is_accepting: bool) {
-        if self.is_accepting != is_accepting {
-            match is_accepting {
-                true => tracing::info!(shard = self.core, "the store takes messages again"),
-                false => tracing::warn!(
-                    shard = self.core,
-                    "the store takes no messages now: the disk is full or the pages are behind"
-                ),
-            }
-        }
-        self.is_accepting = is_accepting && !self.has_ended;
-    }
-
     fn reveal(&mut self, reveal: Reveal, segment: u64, now: Now) {
         match reveal {
             Reveal::Event { room, event, origin } => self.show_event(room, &event, origin, segment),
