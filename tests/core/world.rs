@@ -25,7 +25,6 @@ use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
 use super::checked::Checked;
-use super::decode::Seen;
 use super::pump::{Pump, Token};
 use super::store::Store;
 
