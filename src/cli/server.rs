@@ -20,7 +20,6 @@ use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
 use crate::http::{self, AdminSettings, AdminToken, HttpHandle, HttpPorts, HttpSettings};
-use crate::limits::Limits;
 use crate::mailbox::{Receiver, Sender, ring};
 use crate::model::{ConversationId, Epoch, UserId, Wall};
 use crate::node::admin::AdminCommand;
@@ -118,7 +117,7 @@ pub fn serve(
         reloadable: Arc::new(reloadable(settings)?),
         admissions: Admissions::new(&settings.limits, caps(settings)),
         hand_to_http,
-        descriptors_max: descriptors_max(&settings.limits),
+        descriptors_max: descriptors_max(),
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
@@ -237,16 +236,15 @@ fn caps(settings: &Settings) -> Caps {
     }
 }
 
-/// Descriptors below the reserve; raises the soft limit as far as the hard one goes.
-fn descriptors_max(limits: &Limits) -> u64 {
+/// How many descriptors there may be; raises the soft limit as far as the hard one goes.
+fn descriptors_max() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let found = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: found.maximum, maximum: found.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
-    let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    current.saturating_sub(limits.descriptor_reserve as u64)
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn reloadable(settings: &Settings) -> Result<Reloadable, SetupError> {

@@ -236,7 +236,7 @@ pub(super) static ENTRIES: [Entry; 29] = [
     ),
     entry!(
         Behaviour,
-        Reload,
+        Restart,
         "rate_limits",
         rate_limits,
         Shape::Words(words_of::<Switch>),

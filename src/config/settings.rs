@@ -77,7 +77,6 @@ pub struct Log {
 pub struct Reloadable {
     pub jwt_keys: Vec<JwtKey>,
     pub allowed_origins: Vec<String>,
-    pub rate_limits: Switch,
     pub limits: Limits,
     pub log_level: LevelFilter,
 }
@@ -92,7 +91,6 @@ impl Settings {
         Reloadable {
             jwt_keys: self.jwt.keys.clone(),
             allowed_origins: self.allowed_origins.clone(),
-            rate_limits: self.rate_limits,
             limits: self.limits.clone(),
             log_level: self.log.level,
         }

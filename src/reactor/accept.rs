@@ -68,7 +68,9 @@ fn accept_burst(reactor: &Rc<Reactor>, listener: &Socket) -> Result<(), Errno> {
 }
 
 fn admit(reactor: &Rc<Reactor>, fd: OwnedFd, peer: IpAddr) {
-    let is_reserved = fd.as_raw_fd() as u64 >= reactor.shared.descriptors_max;
+    let reserve = reactor.shared.reloadable.load().limits.descriptor_reserve as u64;
+    let is_reserved =
+        fd.as_raw_fd() as u64 >= reactor.shared.descriptors_max.saturating_sub(reserve);
     let accepted = match is_reserved {
         true => Err(()),
         false => reactor.core().accept(peer, reactor.clock.now()).map_err(|_| ()),

@@ -32,7 +32,7 @@ pub struct Shared {
     pub memory: AtomicU64,
     /// Where plain HTTP requests go.
     pub hand_to_http: Box<dyn Fn(OwnedFd, Vec<u8>) + Send + Sync>,
-    /// Descriptors from this number on are the reserve.
+    /// Descriptors that there may be; the last of them are the reserve.
     pub descriptors_max: u64,
 }
 
