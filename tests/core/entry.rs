@@ -55,6 +55,21 @@ fn a_member_removed_while_the_store_is_asked_does_not_get_in() {
 }
 
 #[test]
+fn a_member_added_while_the_store_is_asked_gets_in() {
+    let mut world = members(Setup::default());
+    world.reader_mode = Mode::Held;
+    let dan = world.enter(4, 1);
+    let request = world.seats[0].loads.pop_front().unwrap();
+    let early = world.store.answer(&request);
+    world.reader_mode = Mode::Auto;
+    world.admin(0, set_member(4, Role::Member));
+    world.reply_load(0, request.ticket, early);
+    world.settle();
+    assert!(world.is_open(dan));
+    world.finish();
+}
+
+#[test]
 fn a_member_removed_while_the_removal_is_on_its_way_to_the_disk_is_closed_after_it() {
     let mut world = members(Setup { history_on_connect: 5, ..Setup::default() });
     let ann = world.enter(1, 1);

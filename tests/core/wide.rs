@@ -183,23 +183,21 @@ fn what_was_meant_for_a_far_socket_never_reaches_its_slots_next_tenant() {
     let mut world = World::new(four(Setup::default()));
     let clients = spread(&mut world, 2);
     let (owner, far) = (world.owner(1), world.sockets[clients[1]].core);
-    world.log_mode = super::world::Mode::Held;
+    world.stands_still = Some(owner);
     let asks = serde_json::json!({"type": "message_delete", "message_id": 99, "ref": "late"});
     world.push(clients[1], &asks);
-    world.say(clients[0], "for both");
-    world.turn(far);
-    world.durable(owner, 1);
-    world.turn(owner);
-    // The error and the batch are in the ring; the socket goes and another takes its slot.
     let slot = world.sockets[clients[1]].slot;
     world.reset(clients[1]);
+    world.settle();
     assert_eq!(world.end(clients[1]), Some(End::Reset));
     let elsewhere = (2..).find(|&id| world.owner(id) == far).unwrap();
     let next =
-        world.knock(Knock { core: far, user: 8, conversation: elsewhere, ..Knock::default() });
-    assert_eq!(world.sockets[next].slot, slot);
-    world.log_mode = super::world::Mode::Auto;
+        world.connect(Knock { core: far, user: 8, conversation: elsewhere, ..Knock::default() });
+    assert_eq!((world.sockets[next].slot, world.is_open(next)), (slot, true));
+    // Only now the owner's core refuses the command and sees the old socket leave.
+    world.stands_still = None;
     world.settle();
+    world.say(clients[0], "for those who are there");
     assert_eq!((world.errors(next).len(), world.contents(next).len()), (0, 0));
     assert!(world.is_open(next));
     world.finish();
