@@ -59,9 +59,8 @@ pub const TOKEN_TIME_S_MAX: u64 = 253_402_300_799;
 pub const TOKEN_KEYS_MAX: usize = 8;
 /// Events kept in rings between cores before the overflow store is used.
 pub const MAILBOX_SLOTS: usize = 4096;
-/// Overflow of one ring, and of all rings of a core, in bytes.
+/// Overflow of one ring, in bytes of batches.
 pub const MAILBOX_OVERFLOW_BYTES_MAX: usize = 8 << 20;
-pub const CORE_OVERFLOW_BYTES_MAX: usize = 64 << 20;
 /// Most shards that can be configured.
 pub const SHARDS_MAX: usize = 256;
 /// Message ids a shard leases at a time.

@@ -1,10 +1,15 @@
 //! Bytes of an open socket: frames, commands, and what the peer is told at once.
 
 use super::Core;
-use crate::model::{CloseReason, Command, ErrorCode, Now, Refusal, Reply, Version};
-use crate::node::connection::{Phase, Place, Verdict};
+use crate::limits::Limits;
+use crate::model::{
+    CloseReason, Command, ErrorCode, Now, Refusal, Reply, Request, SessionId, Version,
+};
+use crate::node::connection::{Adoption, Guard, Open, Phase, Place, Verdict};
+use crate::node::links::{Links, Peer};
 use crate::node::mail::Mail;
-use crate::node::shard::RATE_LIMITED;
+use crate::node::outbox::Outbox;
+use crate::node::shard::{RATE_LIMITED, Shard};
 use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
 use crate::wire::{close, frame, json};
@@ -107,58 +112,12 @@ impl<S> Core<S> {
             }
             Found::Text(text) => {
                 let rules = json::JsonRules::of(limits, open.version);
+                let Open { guard, place, version, .. } = open;
+                let mut asker =
+                    Asker { session, version: *version, guard, place, outbox, limits, now };
                 match decoder.decode(text, &rules) {
-                    Err(rejected) => {
-                        let is_bad = rejected.refusal.code.is_bad_frame();
-                        refuse(outbox, rejected.refusal, rejected.reference);
-                        let guard = &mut open.guard;
-                        after(if is_bad {
-                            guard.bad_frame(limits, now.mono)
-                        } else {
-                            guard.frame(now.mono)
-                        })
-                    }
-                    Ok(request) => {
-                        let verdict = if is_signal(&request.command) {
-                            open.guard.receipt(now.mono);
-                            Verdict::Fine
-                        } else {
-                            open.guard.frame(now.mono)
-                        };
-                        if let Verdict::RetryAfter(ms) = verdict {
-                            let refusal = Refusal { retry_after_ms: Some(ms), ..RATE_LIMITED };
-                            refuse(outbox, refusal, request.reference.map(|r| r.into_owned()));
-                            After::GoOn
-                        } else if let Verdict::Close(reason) = verdict {
-                            After::Close(reason)
-                        } else {
-                            match &mut open.place {
-                                Place::Here { room } => {
-                                    shard.command(*room, session, request, now);
-                                }
-                                Place::Far { owner, mark, .. } => {
-                                    if absorbed(&request.command, mark, open.version) {
-                                        return (decoded.consumed, Some(After::GoOn));
-                                    }
-                                    let peer = links.peer(*owner);
-                                    let is_signal = is_signal(&request.command);
-                                    if peer.is_congested() && is_signal {
-                                        open.guard.paused_until = Some(now.mono.after(PAUSE_MS));
-                                    }
-                                    if peer.is_congested() && !is_signal {
-                                        let retry_after_ms = Some(PAUSE_MS);
-                                        let refusal = Refusal { retry_after_ms, ..RATE_LIMITED };
-                                        let reference = request.reference.map(|r| r.into_owned());
-                                        refuse(outbox, refusal, reference);
-                                    } else {
-                                        let request = Box::new(request.into_owned());
-                                        peer.send(Mail::Command { session, request });
-                                    }
-                                }
-                            }
-                            After::GoOn
-                        }
-                    }
+                    Err(rejected) => asker.rejected(rejected),
+                    Ok(request) => asker.asked(request, shard, links),
                 }
             }
         };
@@ -219,7 +178,75 @@ impl<S> Core<S> {
     }
 }
 
-fn refuse(outbox: &mut crate::node::outbox::Outbox, refusal: Refusal, reference: Option<String>) {
+/// A socket in a conversation, as its commands see it.
+struct Asker<'a> {
+    session: SessionId,
+    version: Version,
+    guard: &'a mut Guard,
+    place: &'a mut Place,
+    outbox: &'a mut Outbox,
+    limits: &'a Limits,
+    now: Now,
+}
+
+impl Asker<'_> {
+    /// What it sent is no command.
+    fn rejected(&mut self, rejected: json::Rejected) -> After {
+        let is_bad = rejected.refusal.code.is_bad_frame();
+        refuse(self.outbox, rejected.refusal, rejected.reference);
+        after(match is_bad {
+            true => self.guard.bad_frame(self.limits, self.now.mono),
+            false => self.guard.frame(self.now.mono),
+        })
+    }
+
+    fn asked<S>(
+        &mut self,
+        request: Request<'_>,
+        shard: &mut Shard,
+        links: &mut Links<S, Adoption>,
+    ) -> After {
+        let verdict = if is_signal(&request.command) {
+            self.guard.receipt(self.now.mono);
+            Verdict::Fine
+        } else {
+            self.guard.frame(self.now.mono)
+        };
+        match verdict {
+            Verdict::Close(reason) => return After::Close(reason),
+            Verdict::RetryAfter(ms) => self.slow_down(ms, request),
+            Verdict::Fine => match &mut *self.place {
+                Place::Here { room } => shard.command(*room, self.session, request, self.now),
+                Place::Far { owner, mark, .. } => {
+                    if !absorbed(&request.command, mark, self.version) {
+                        let peer = links.peer(*owner);
+                        self.pass_on(request, peer);
+                    }
+                }
+            },
+        }
+        After::GoOn
+    }
+
+    /// To the core that owns the conversation, unless that does not keep up.
+    fn pass_on<S>(&mut self, request: Request<'_>, peer: &mut Peer<S, Adoption>) {
+        if peer.is_congested() {
+            if !is_signal(&request.command) {
+                return self.slow_down(PAUSE_MS, request);
+            }
+            self.guard.paused_until = Some(self.now.mono.after(PAUSE_MS));
+        }
+        let request = Box::new(request.into_owned());
+        peer.send(Mail::Command { session: self.session, request });
+    }
+
+    fn slow_down(&mut self, retry_after_ms: u64, request: Request<'_>) {
+        let refusal = Refusal { retry_after_ms: Some(retry_after_ms), ..RATE_LIMITED };
+        refuse(self.outbox, refusal, request.reference.map(|r| r.into_owned()));
+    }
+}
+
+fn refuse(outbox: &mut Outbox, refusal: Refusal, reference: Option<String>) {
     outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
 }
 
