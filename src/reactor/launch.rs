@@ -306,3 +306,28 @@ impl Running {
         self.pulses.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const CHILD: &str = "LOQUAT_TEST_PANICS";
+
+    /// Ends its process, so it runs in a child: this very test, told so by a variable.
+    #[test]
+    fn a_panic_in_a_reactor_ends_the_process_with_its_context() {
+        if std::env::var_os(CHILD).is_some() {
+            guarded(3, || panic!("the reason"));
+        }
+        let name = "reactor::launch::tests::a_panic_in_a_reactor_ends_the_process_with_its_context";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.code(), Some(EXIT_SOFTWARE), "{said}");
+        assert!(said.contains("the reason") && said.contains("reactor 3 panicked"), "{said}");
+    }
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::raw::request;
+use crate::harness::token::{now_s, signed};
 use crate::harness::{DEADLINE, Server, What, person};
 
 #[tokio::test]
@@ -114,4 +115,35 @@ async fn a_hangup_reloads_and_closes_nothing() {
         client.say(&format!("after the hangup {n}")).await;
     }
     assert!(server.is_running());
+}
+
+#[tokio::test]
+async fn a_hangup_rotates_the_keys_for_those_who_come() {
+    const BEFORE: &str = "the-key-before-the-rotation-0123456789abcdef";
+    const AFTER: &str = "the-key-behind-the-rotation-0123456789abcdef";
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("key");
+    std::fs::write(&file, BEFORE).unwrap();
+    let server = Server::with(&[("jwt.keys", &format!("k={}", file.display()))]);
+    let path = |secret: &str| {
+        let claims =
+            json!({"token_type": "access", "exp": now_s() + 600, "jti": "j", "user_id": 7});
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": "k"});
+        format!("/ws/chat/1/?token={}", signed(&header, &claims, secret))
+    };
+    let mut open = server.connect(&path(BEFORE)).await;
+    open.own_status().await;
+    assert_eq!(server.connect(&path(AFTER)).await.closed().await.0, 4001);
+    std::fs::write(&file, AFTER).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    server.logged("reloaded");
+    // Each core takes the new keys with its next turn.
+    let deadline = Instant::now() + DEADLINE;
+    while !server.connect(&path(AFTER)).await.let_in().await {
+        assert!(Instant::now() < deadline, "the new key is never taken");
+    }
+    while server.connect(&path(BEFORE)).await.let_in().await {
+        assert!(Instant::now() < deadline, "the old key is taken for ever");
+    }
+    open.say("who was in stays").await;
 }
