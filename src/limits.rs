@@ -25,6 +25,16 @@ pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 pub const WAITING_COMMANDS_MAX: usize = 256;
 /// Events in one group commit.
 pub const COMMIT_EVENTS_MAX: usize = 4096;
+/// Records that one read of past events brings, in bytes, about.
+pub const PAST_BYTES_MAX: usize = 64 * 1024;
+/// Most messages of one page of history.
+pub const HISTORY_MESSAGES_MAX: u32 = 200;
+/// A page of history ends when it is so long, in bytes of JSON.
+pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
+/// Users that a list in a frame names at most; the count beside it is whole.
+pub const LISTED_USERS_MAX: usize = 50;
+/// Marks that are shown of one conversation at most.
+pub const MARKS_SHOWN_MAX: u32 = 1_000;
 /// Bytes of one page in sled: larger values become files that nothing syncs.
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 /// From so many online on, presence and typing are reduced.

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{Conversation, Settings};
-use crate::model::{MessageId, SessionId};
+use crate::model::{MessageId, Seq, SessionId};
 
 impl Conversation {
     /// The newest receipt of the session's user: those at or below it say nothing new.
     pub fn receipt_of(&self, session: SessionId) -> Option<MessageId> {
         let user = self.people.session(session)?.user;
         self.people.get(user).map(|user| user.receipt.read())
+    }
+
+    /// Pages have everything up to this event.
+    pub fn sealed_seq(&self) -> Seq {
+        self.seals.sealed()
     }
 
     /// Settings that were reloaded, for what comes. Buckets that are in use keep their rate.

@@ -13,5 +13,7 @@ pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAc
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
-pub use state::{Admission, FirstSend, Header, LoadKey, Loaded, MessageState};
+pub use state::{
+    Admission, Anchor, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState,
+};
 pub use time::{Mono, Now, Wall};

@@ -147,6 +147,26 @@ pub enum Loaded {
     Failed,
 }
 
+/// A page of a conversation's messages, oldest first: at most `limit` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    pub anchor: Anchor,
+    pub limit: u32,
+}
+
+/// Where a page of messages lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// The last ones.
+    Newest,
+    /// The last ones with a lower id.
+    Before(MessageId),
+    /// The first ones with a higher id.
+    After(MessageId),
+    /// Half of them up to this one, half behind it.
+    Around(MessageId),
+}
+
 /// What the store knows when a socket wants in: asked once per connect, and again when the
 /// directory changed meanwhile.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Event, LoadKey, Loaded, Mark, UserId,
+    Admission, ConversationId, DirectoryChange, Event, LoadKey, Loaded, Mark, Seq, UserId,
 };
 
 /// What the log keeps.
@@ -57,6 +57,15 @@ pub struct LoadRequest {
 pub enum LoadQuery {
     State(LoadKey),
     Admission(UserId),
+    Past(PastQuery),
+}
+
+/// What of a conversation's past is asked for: what pages have of it, no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PastQuery {
+    /// Events behind `after`, oldest first, as many as one answer takes. Texts of deleted messages
+    /// are left out of them.
+    Events { after: Seq },
 }
 
 /// Reader thread → shard.
@@ -70,6 +79,14 @@ pub struct LoadAnswer {
 pub enum LoadResult {
     State(Loaded),
     Admission(Box<Admission>),
+    Past(Past),
     /// The store could not read: the socket is refused with 503 or 4100.
     Failed,
+}
+
+/// The answer to a [`PastQuery`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Past {
+    /// Dense, from the first that is asked for on; empty when pages have no such event.
+    Events(Vec<Arc<Event>>),
 }

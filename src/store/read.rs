@@ -89,7 +89,7 @@ impl ReadHandle {
         conversation: &ConversationId,
         after: Seq,
         bytes_max: usize,
-    ) -> Result<Vec<Event>, StoreError> {
+    ) -> Result<Vec<Arc<Event>>, StoreError> {
         guarded(|| {
             let prefix = Key::new(Kind::Page).conversation(conversation);
             let next = prefix.clone().seq(after.next());
@@ -108,7 +108,7 @@ impl ReadHandle {
                         return Ok(events);
                     }
                     bytes += entry.record.len();
-                    events.push(event_of(entry.record)?);
+                    events.push(Arc::new(event_of(entry.record)?));
                 }
             }
             Ok(events)

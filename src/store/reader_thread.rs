@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::limits::PAST_BYTES_MAX;
 use crate::mailbox::{Doorbell, Receiver, Sender};
 use crate::model::Loaded;
-use crate::node::ports::{LoadAnswer, LoadQuery, LoadRequest, LoadResult};
+use crate::node::ports::{LoadAnswer, LoadQuery, LoadRequest, LoadResult, Past, PastQuery};
 
 use super::read::ReadHandle;
 
@@ -81,6 +82,9 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
     let conversation = &request.conversation;
     let answer = match &request.query {
         LoadQuery::State(key) => read.state(conversation, key).map(LoadResult::State),
+        LoadQuery::Past(PastQuery::Events { after }) => read
+            .events(conversation, *after, PAST_BYTES_MAX)
+            .map(|events| LoadResult::Past(Past::Events(events))),
         LoadQuery::Admission(user) => {
             read.admission(conversation, user).map(|found| LoadResult::Admission(Box::new(found)))
         }
@@ -89,7 +93,7 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
         tracing::error!(%error, "old state could not be read");
         match request.query {
             LoadQuery::State(_) => LoadResult::State(Loaded::Failed),
-            LoadQuery::Admission(_) => LoadResult::Failed,
+            LoadQuery::Admission(_) | LoadQuery::Past(_) => LoadResult::Failed,
         }
     });
     LoadAnswer { ticket: request.ticket, answer }

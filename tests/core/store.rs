@@ -2,9 +2,10 @@
 //! knows nothing of an event before its segment is built; the directory is known once durable.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use loquat::model::*;
-use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Record};
+use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, Record};
 
 #[derive(Default)]
 struct Room {
@@ -15,8 +16,9 @@ struct Room {
 }
 
 /// What is on disk.
-#[derive(Default)]
 pub struct Store {
+    /// How many events one read brings.
+    pub events_per_read: usize,
     /// Durable, in this order, and not built into pages yet.
     unsealed: Vec<Record>,
     rooms: HashMap<ConversationId, Room>,
@@ -26,6 +28,21 @@ pub struct Store {
     revoked: HashMap<UserId, Wall>,
     /// Every event that was ever durable.
     pub events: HashMap<ConversationId, Vec<Event>>,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            events_per_read: 3,
+            unsealed: Vec::new(),
+            rooms: HashMap::new(),
+            created: Vec::new(),
+            members: HashMap::new(),
+            profiles: HashMap::new(),
+            revoked: HashMap::new(),
+            events: HashMap::new(),
+        }
+    }
 }
 
 impl Store {
@@ -90,6 +107,13 @@ impl Store {
         LoadResult::State(match &request.query {
             LoadQuery::Admission(user) => {
                 return LoadResult::Admission(Box::new(self.admission(conversation, user, room)));
+            }
+            LoadQuery::Past(PastQuery::Events { after }) => {
+                let events = self.events.get(conversation).map_or(&[][..], |events| events);
+                let paged = events.iter().take(room.header.last_seq.0 as usize);
+                let found = paged.skip(after.0 as usize).take(self.events_per_read);
+                let found = found.map(|event| Arc::new(event.clone())).collect();
+                return LoadResult::Past(Past::Events(found));
             }
             LoadQuery::State(LoadKey::Message(id)) => {
                 Loaded::Message(room.messages.get(id).cloned().map(Box::new))

@@ -13,6 +13,7 @@
 mod admit;
 mod directory;
 mod lease;
+mod recent;
 mod reveal;
 mod room;
 

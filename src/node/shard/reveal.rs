@@ -88,8 +88,10 @@ impl Shard {
         self.sealed = segment;
         let rooms: Vec<usize> = self.rooms.iter().map(|(room, _)| room).collect();
         for room in rooms {
-            if let Some(chat) = &mut self.rooms[room].chat {
+            let held = &mut self.rooms[room];
+            if let Some(chat) = &mut held.chat {
                 chat.sealed(segment);
+                held.recent.sealed(chat.sealed_seq());
             }
             self.arm(room);
             self.may_be_idle(room);
@@ -98,7 +100,7 @@ impl Shard {
 
     fn reveal(&mut self, reveal: Reveal, segment: u64, now: Now) {
         match reveal {
-            Reveal::Event { room, event, origin } => self.show_event(room, &event, origin, segment),
+            Reveal::Event { room, event, origin } => self.show_event(room, event, origin, segment),
             Reveal::Mark { room, user, message } => {
                 if let Some(chat) = &mut self.rooms[room].chat {
                     chat.mark_durable(&user, message, segment);
@@ -111,11 +113,14 @@ impl Shard {
     }
 
     /// Acks the sender and shows the event to the room; the ack comes first on that socket.
-    fn show_event(&mut self, room: usize, event: &Event, origin: Origin, segment: u64) {
+    fn show_event(&mut self, room: usize, event: Arc<Event>, origin: Origin, segment: u64) {
         let held = &mut self.rooms[room];
         held.durable_seq = event.seq;
         let Some(chat) = &mut held.chat else { return };
         chat.durable(event.seq, segment);
+        held.recent.push(event.clone());
+        held.recent.sealed(chat.sealed_seq());
+        let event = &*event;
         let version = origin.session.and_then(|session| chat.version_of(session));
         if let (Some(session), Some(Version::V2)) = (origin.session, version) {
             let ack = ack_of(event, origin.reference);

@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::recent::Recent;
 use crate::chat::Conversation;
 use crate::model::{ConversationId, Mark, Seq, SessionId, UserId};
 use crate::node::batch::{Audience, Batch, Keep};
@@ -14,6 +15,8 @@ pub struct Room {
     pub chat: Option<Conversation>,
     /// Place of the last event that was shown.
     pub durable_seq: Seq,
+    /// The durable events that pages do not have yet.
+    pub recent: Recent,
     /// The sockets on this core.
     pub locals: Vec<SessionId>,
     /// Sockets on other cores: (core, how many).
@@ -36,6 +39,7 @@ impl Room {
             id,
             chat: None,
             durable_seq: Seq::default(),
+            recent: Recent::default(),
             locals: Vec::new(),
             remotes: SmallVec::new(),
             batch: Batch::default(),
