@@ -35,6 +35,10 @@ pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 pub const LISTED_USERS_MAX: usize = 50;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
+/// Marks of one conversation that are counted at most.
+pub const MARKS_COUNTED_MAX: u32 = 20_000;
+/// First sends of one step when a filter of them is made.
+pub const FIRST_SENDS_MAX: usize = 4_096;
 /// Bytes of one page in sled: larger values become files that nothing syncs.
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 /// From so many online on, presence and typing are reduced.

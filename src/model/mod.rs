@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod event;
+pub mod history;
 pub mod id;
 pub mod identity;
 pub mod reply;
@@ -10,10 +11,15 @@ pub mod time;
 
 pub use command::{Command, ReactAction, Request, Version};
 pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
+pub use history::{
+    Edited, Edits, EditsQuery, History, Listed, Reader, ReadersQuery, RepliesQuery, ShownMessage,
+    Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage, StoredStanding,
+};
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
 pub use state::{
-    Admission, Anchor, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState,
+    Admission, Anchor, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery, LoadKey,
+    Loaded, MessageState,
 };
 pub use time::{Mono, Now, Wall};

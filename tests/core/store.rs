@@ -123,6 +123,7 @@ impl Store {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(room.firsts.get(&key).cloned())
             }
+            LoadQuery::State(LoadKey::FirstSends(_)) => Loaded::FirstSends(room.first_sends()),
             LoadQuery::State(LoadKey::Recent(count)) => {
                 let skip = room.messages.len().saturating_sub(*count as usize);
                 Loaded::Recent(room.messages.values().skip(skip).cloned().collect())
@@ -145,6 +146,18 @@ impl Store {
 }
 
 impl Room {
+    /// All in one step.
+    fn first_sends(&self) -> FirstSends {
+        let place = |((user, name), first): (&(UserId, String), &FirstSend)| FirstSendPlace {
+            day: u32::try_from(first.created_at.0 / 86_400_000).unwrap(),
+            user: user.clone(),
+            client_msg_id: name.clone(),
+        };
+        let mut places: Vec<_> = self.firsts.iter().map(place).collect();
+        places.sort_by(|a, b| (&a.user, &a.client_msg_id).cmp(&(&b.user, &b.client_msg_id)));
+        FirstSends { places, is_last: true }
+    }
+
     fn fold(&mut self, event: &Event) {
         self.header.last_seq = event.seq;
         self.header.last_at = event.at;
