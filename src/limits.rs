@@ -33,6 +33,9 @@ pub const HISTORY_MESSAGES_MAX: u32 = 200;
 pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Users that a list in a frame names at most; the count beside it is whole.
 pub const LISTED_USERS_MAX: usize = 50;
+/// Questions about the past that are under way at once: per shard, and per socket.
+pub const QUESTIONS_MAX: usize = 512;
+pub const QUESTIONS_PER_SOCKET_MAX: usize = 4;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
 /// Marks of one conversation that are counted at most.

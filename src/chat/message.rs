@@ -232,6 +232,11 @@ impl Messages {
         self.held.get(&message).map(Held::state)
     }
 
+    /// An event that touched it is not known to be sealed.
+    pub fn is_touched(&self, message: MessageId) -> bool {
+        self.held.get(&message).is_some_and(|held| held.touched > Seq(0))
+    }
+
     /// Ids in memory in this range, in order.
     pub fn ids(
         &self,

@@ -100,6 +100,11 @@ impl Conversation {
         (shown.map(|(user, mark)| Reader { user, mark }).collect(), count)
     }
 
+    /// Whether something happened to the message that pages may not have.
+    pub fn is_touched(&self, message: MessageId) -> bool {
+        self.messages.is_touched(message)
+    }
+
     /// The store's messages with those of memory, which are newer.
     fn laid_over(
         &self,

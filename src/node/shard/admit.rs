@@ -127,7 +127,7 @@ impl Shard {
     }
 
     /// The first admission brings where the conversation stands.
-    fn open(&mut self, room: usize, admission: &Admission) {
+    pub(super) fn open(&mut self, room: usize, admission: &Admission) {
         let held = &mut self.rooms[room];
         if held.chat.is_none() {
             held.durable_seq = admission.header.last_seq;
@@ -226,7 +226,7 @@ impl Shard {
     }
 
     /// Gives what was said so far this turn to those who are in now.
-    fn cut(&mut self, room: usize) {
+    pub(super) fn cut(&mut self, room: usize) {
         let held = &mut self.rooms[room];
         if held.batch.is_empty() {
             return;

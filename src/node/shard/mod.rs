@@ -13,6 +13,7 @@
 mod admit;
 mod directory;
 mod lease;
+mod question;
 mod recent;
 mod reveal;
 mod room;
@@ -26,6 +27,7 @@ use smallvec::SmallVec;
 
 use self::admit::Waiting;
 use self::lease::Lease;
+use self::question::{Asking, Questions};
 use self::reveal::Reveal;
 use self::room::Room;
 use super::admin::{AdminAnswer, AdminCommand};
@@ -80,6 +82,7 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Question(Box<Asking>),
 }
 
 pub struct Shard {
@@ -101,6 +104,7 @@ pub struct Shard {
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
+    questions: Questions,
     ticket: u64,
     timers: Timers<Timer>,
     marks_alarm: super::timers::Alarm,
@@ -178,6 +182,7 @@ impl Shard {
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
+            questions: Questions::default(),
             ticket: 0,
             timers: Timers::default(),
             marks_alarm: super::timers::Alarm::default(),
@@ -408,6 +413,7 @@ impl Shard {
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
+            Load::Question(asking) => self.question_known(*asking, answer, now),
         }
     }
 

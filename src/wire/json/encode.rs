@@ -6,6 +6,7 @@
 
 use fastwebsockets::OpCode;
 
+use super::history;
 use super::writer::Writer;
 use crate::model::{
     Ack, Event, EventBody, MessageBody, MessageId, MessageState, Profile, ReactionAction, Refusal,
@@ -14,7 +15,7 @@ use crate::model::{
 use crate::wire::frame::OpenFrame;
 
 /// What a deleted message is shown as; the guide's hook writes the same.
-const DELETED: &str = "Message deleted";
+pub(super) const DELETED: &str = "Message deleted";
 
 /// An event, once it may be shown. `client_msg_id` is for the sender's own v2 sockets.
 pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
@@ -58,7 +59,7 @@ fn event_body(json: &mut Writer<'_>, event: &Event) {
         }
         EventBody::Edit { message, content, .. } => {
             json.raw(r#","message_id":"#).number(message.0);
-            json.raw(r#","content":"#).string(content);
+            json.raw(r#","content":"#).string(shown(content));
             json.raw(r#","edited_at":"#).time(event.at);
             timestamp(json, event.at);
         }
@@ -77,6 +78,11 @@ fn event_body(json: &mut Writer<'_>, event: &Event) {
             timestamp(json, event.at);
         }
     }
+}
+
+/// No message is empty: where a content is, the message was deleted and its text is not told any more.
+fn shown(content: &str) -> &str {
+    if content.is_empty() { DELETED } else { content }
 }
 
 /// A message of the past as `history_on_connect` shows it to v1: the frame of a new message, plus
@@ -119,7 +125,7 @@ impl<'m> MessageFields<'m> {
     fn of_event(body: &'m MessageBody, at: Wall) -> MessageFields<'m> {
         MessageFields {
             id: body.id,
-            content: &body.content,
+            content: shown(&body.content),
             sender: &body.sender,
             parent: body.parent,
             created_at: at,
@@ -177,7 +183,7 @@ pub fn signal(out: &mut Vec<u8>, signal: &Signal) {
     });
 }
 
-/// What one socket is told: errors, and for v2 acks and the hello.
+/// What one socket is told: errors, and for v2 acks, the hello and pages of history.
 pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
     text_frame(out, |json| match reply {
         Reply::Error { refusal, reference } => error(json, refusal, reference.as_deref()),
@@ -191,6 +197,7 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
             json.raw(r#","limits":{"content_chars":"#).number(limits.content_chars as u64);
             json.raw(r#","frame_bytes":"#).number(limits.frame_bytes as u64).raw("}}");
         }
+        Reply::History(page) => history::frame(json, page),
     });
 }
 
