@@ -89,7 +89,7 @@ impl Conversation {
     }
 
     /// The marks that may be shown, in order of the users' ids, and how many there are.
-    pub fn marks(&self, stored: StoredMarks) -> (Vec<Reader>, u32) {
+    pub fn all_marks(&self, stored: StoredMarks) -> (Vec<Reader>, u32) {
         let is_whole = stored.count as usize == stored.marks.len();
         let merged = self.marks_over(stored.marks);
         let count = match is_whole {

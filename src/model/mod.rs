@@ -9,7 +9,9 @@ pub mod reply;
 pub mod state;
 pub mod time;
 
-pub use command::{Command, ReactAction, Request, Version};
+pub use command::{
+    Asked, Command, ReactAction, Request, ResumeFrom, SessionCommand, SessionRequest, Version,
+};
 pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
 pub use history::{
     Edited, Edits, EditsQuery, History, Listed, Reader, ReadersQuery, RepliesQuery, ShownMessage,
@@ -17,7 +19,7 @@ pub use history::{
 };
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
-pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
+pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply, Resumed};
 pub use state::{
     Admission, Anchor, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery, LoadKey,
     Loaded, MessageState,

@@ -8,7 +8,9 @@
 //! ```
 //! `S` is the socket itself while it changes hands.
 
+mod asker;
 mod drain;
+mod follow;
 mod frames;
 mod handshake;
 mod pressure;
@@ -33,7 +35,7 @@ use super::shard::{Shard, ShardSettings};
 use super::timers::Timers;
 use crate::auth::Verifier;
 use crate::limits::Limits;
-use crate::model::{CloseReason, ConversationId, Mono, Now, SessionId};
+use crate::model::{CloseReason, ConversationId, Mono, Now, Seq, SessionId};
 use crate::wire::close;
 use crate::wire::json::Decoder;
 use crate::wire::upgrade::{self, HeadReader, Listening, Refused};
@@ -93,7 +95,10 @@ pub struct CoreSettings {
 /// A conversation of another core with sockets here.
 #[derive(Default)]
 struct Far {
+    /// The live ones.
     locals: Vec<SessionId>,
+    /// They have every event up to here.
+    through: Seq,
 }
 
 pub struct Core<S> {
@@ -245,6 +250,7 @@ impl<S> Core<S> {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
                 let wants_probe = connection.wants_probe;
+                self.feed_if_hungry(slot);
                 self.arm(slot);
                 if wants_probe {
                     self.attend(slot);
@@ -402,13 +408,18 @@ impl<S> Core<S> {
     }
 
     fn leave_far(&mut self, conversation: &ConversationId, owner: u16, session: SessionId) {
+        self.forget_live(conversation, session);
+        self.links.peer(owner).send(Mail::Leave { session });
+    }
+
+    /// Batches of another core's conversation are not for this socket any more.
+    fn forget_live(&mut self, conversation: &ConversationId, session: SessionId) {
         if let Some(far) = self.far.get_mut(conversation) {
             far.locals.retain(|local| *local != session);
             if far.locals.is_empty() {
                 self.far.remove(conversation);
             }
         }
-        self.links.peer(owner).send(Mail::Leave { session });
     }
 
     fn owner_of(&self, conversation: &ConversationId) -> u16 {

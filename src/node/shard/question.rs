@@ -11,15 +11,11 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::reveal::Reveal;
 use super::room::Room;
 use super::{Load, RATE_LIMITED, Shard};
 use crate::chat;
-use crate::limits::{
-    HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX, QUESTIONS_PER_SOCKET_MAX,
-};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
     Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
     Now, Refusal, Reply, SessionId, StandingQuery, StoredEdits, UserId,
@@ -32,13 +28,6 @@ const UNREADABLE: Refusal = Refusal::new(
     ErrorCode::StorageUnavailable,
     "the server cannot read what was said at the moment; try again later",
 );
-
-/// How many questions are under way.
-#[derive(Default)]
-pub(super) struct Questions {
-    count: usize,
-    by_socket: HashMap<SessionId, usize>,
-}
 
 /// Where the answer goes.
 enum To {
@@ -89,44 +78,17 @@ impl Asking {
     }
 }
 
-impl Questions {
-    fn may_ask(&self, session: Option<SessionId>) -> bool {
-        let of_socket = session.and_then(|session| self.by_socket.get(&session));
-        self.count < QUESTIONS_MAX
-            && of_socket.is_none_or(|&asked| asked < QUESTIONS_PER_SOCKET_MAX)
-    }
-
-    fn begun(&mut self, to: &To) {
-        self.count += 1;
-        if let To::Socket { session, .. } = to {
-            *self.by_socket.entry(*session).or_default() += 1;
-        }
-    }
-
-    fn ended(&mut self, to: &To) {
-        self.count -= 1;
-        if let To::Socket { session, .. } = to
-            && let Some(asked) = self.by_socket.get_mut(session)
-        {
-            *asked -= 1;
-            if *asked == 0 {
-                self.by_socket.remove(session);
-            }
-        }
-    }
-}
-
 impl Shard {
     /// A question about a conversation of this shard.
     pub fn question(&mut self, question: Question, to: AnswerTo) {
-        if !self.questions.may_ask(None) {
+        if self.questions >= QUESTIONS_MAX {
             to(Answer::Busy);
             return;
         }
+        self.questions += 1;
         let room = self.room_of(&question.conversation);
         let Question { asker, about, .. } = question;
         let to = To::Caller(to);
-        self.questions.begun(&to);
         self.ask_whether_admitted(Asking {
             room,
             asker: Some(asker),
@@ -137,7 +99,8 @@ impl Shard {
         });
     }
 
-    /// A socket of this room asks for a page of messages; it is told in a [`Reply::History`].
+    /// A socket of this room asks for a page of messages; it is told in a
+    /// [`Reply::History`] or an error.
     pub fn history(
         &mut self,
         room: usize,
@@ -148,13 +111,13 @@ impl Shard {
         if self.rooms[room].chat.as_ref().and_then(|chat| chat.user_of(session)).is_none() {
             return;
         }
-        if !self.questions.may_ask(Some(session)) {
+        if self.questions >= QUESTIONS_MAX {
             let reply = Reply::Error { refusal: RATE_LIMITED, reference };
-            self.tell(session, Told::Reply(reply));
+            self.tell(session, Told::Answer(reply));
             return;
         }
+        self.questions += 1;
         let to = To::Socket { session, reference };
-        self.questions.begun(&to);
         let about = About::History(query);
         self.read_past(Asking { room, asker: None, about, to, stamp: 0, sealed: 0 });
     }
@@ -260,7 +223,7 @@ impl Shard {
     }
 
     fn answer(&mut self, asking: Asking, answer: Answer) {
-        self.questions.ended(&asking.to);
+        self.questions -= 1;
         let (session, reference) = match asking.to {
             To::Caller(to) => return to(answer),
             To::Socket { session, reference } => (session, reference),
@@ -278,7 +241,7 @@ impl Shard {
         };
         // Behind every event that the page knows of.
         self.cut(room);
-        self.tell(session, Told::Reply(reply));
+        self.tell(session, Told::Answer(reply));
     }
 }
 
