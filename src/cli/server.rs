@@ -336,7 +336,7 @@ impl http::Shards for AdminGate {
     fn send(&self, command: AdminCommand, reply: http::AdminReply) -> Result<(), http::Busy> {
         let ring = &self.rings[self.owner(&command)];
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.push((command, reply)).map_err(|_| http::Busy)?;
+        ring.push((command, reply).into()).map_err(|_| http::Busy)?;
         ring.ring();
         Ok(())
     }

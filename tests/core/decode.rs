@@ -28,7 +28,10 @@ impl Seen {
     }
 
     pub fn seq(&self) -> Option<u64> {
-        self.json().filter(|json| json["type"] != "hello" && json["type"] != "ack")?["seq"].as_u64()
+        let json = self.json()?;
+        let is_event =
+            json["type"] != "hello" && json["type"] != "ack" && json["type"] != "history";
+        json["seq"].as_u64().filter(|_| is_event)
     }
 }
 

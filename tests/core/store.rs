@@ -7,11 +7,13 @@ use std::sync::Arc;
 use loquat::model::*;
 use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, Record};
 
+use super::past;
+
 #[derive(Default)]
-struct Room {
+pub struct Room {
     header: Header,
-    messages: BTreeMap<MessageId, MessageState>,
-    marks: HashMap<UserId, Mark>,
+    pub messages: BTreeMap<MessageId, MessageState>,
+    pub marks: HashMap<UserId, Mark>,
     firsts: HashMap<(UserId, String), FirstSend>,
 }
 
@@ -114,6 +116,11 @@ impl Store {
                 let found = paged.skip(after.0 as usize).take(self.events_per_read);
                 let found = found.map(|event| Arc::new(event.clone())).collect();
                 return LoadResult::Past(Past::Events(found));
+            }
+            LoadQuery::Past(query) => {
+                let events = self.events.get(conversation).map_or(&[][..], |events| events);
+                let paged = &events[..room.header.last_seq.0 as usize];
+                return LoadResult::Past(past::answer(room, paged, query));
             }
             LoadQuery::State(LoadKey::Message(id)) => {
                 Loaded::Message(room.messages.get(id).cloned().map(Box::new))

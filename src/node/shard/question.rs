@@ -20,6 +20,7 @@ use crate::model::{
     Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
     Now, Refusal, Reply, SessionId, StandingQuery, StoredEdits, UserId,
 };
+use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult, Past, PastQuery};
 use crate::node::question::{About, Answer, AnswerTo, Asker, Question};
@@ -79,6 +80,14 @@ impl Asking {
 }
 
 impl Shard {
+    /// Something from the HTTP side.
+    pub fn order(&mut self, order: AdminOrder, now: Now) {
+        match order {
+            AdminOrder::Change(command, reply) => self.admin(command, reply, now),
+            AdminOrder::Question(question, to) => self.question(*question, to),
+        }
+    }
+
     /// A question about a conversation of this shard.
     pub fn question(&mut self, question: Question, to: AnswerTo) {
         if self.questions >= QUESTIONS_MAX {
