@@ -503,7 +503,13 @@ impl World {
         let reference = match &reply {
             Reply::Error { reference, .. } => reference.clone(),
             Reply::Ack(ack) => ack.reference.clone(),
-            Reply::Hello { .. } => panic!("not the machine's to say"),
+            Reply::Presence { online, .. } => {
+                let held = self.here.iter_mut().find(|held| held.session == session);
+                let member = held.expect("it is here");
+                member.online.extend(online.iter().map(|user| (user.clone(), true)));
+                return;
+            }
+            _ => panic!("not the machine's to say"),
         };
         let reference = reference.expect("every command has a name here");
         assert!(self.asked.iter().any(|a| a.reference == reference && a.session == session));
