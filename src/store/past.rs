@@ -397,3 +397,66 @@ fn edit_of(value: &[u8]) -> Result<Edited, StoreError> {
     };
     Ok(Edited { number, seq: event.seq, by, at: event.at, content })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::life::Lock;
+    use super::super::overlay::Overlay;
+    use super::super::page::PageEntry;
+    use super::super::pages::Pages;
+    use super::super::read::Shared;
+    use super::*;
+    use crate::model::{UserId, Wall};
+    use crate::node::journal::record;
+    use crate::node::ports::Record;
+
+    fn put(pages: &Pages, conversation: &ConversationId, seqs: std::ops::RangeInclusive<u64>) {
+        let record = |seq| {
+            let by = UserId::from_number(1).unwrap();
+            let body = EventBody::Delete { message: MessageId(1), by };
+            let event = Arc::new(Event { seq: Seq(seq), at: Wall(1), body });
+            record::to_bytes(&Record::Event { conversation: conversation.clone(), event }).unwrap()
+        };
+        let records: Vec<(u64, Vec<u8>)> = seqs.map(|seq| (seq, record(seq))).collect();
+        let entries: Vec<PageEntry> = records
+            .iter()
+            .map(|(seq, record)| PageEntry {
+                seq: Seq(*seq),
+                commit: 1,
+                place: 0,
+                message: 0,
+                record,
+            })
+            .collect();
+        let key = Key::new(Kind::Page).conversation(conversation).seq(entries[0].seq);
+        pages.insert(&key, page::write(&entries)).unwrap();
+    }
+
+    #[test]
+    fn a_replay_stops_at_a_hole() {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        let conversation = ConversationId::from_number(1).unwrap();
+        for seqs in [1..=3, 4..=6, 9..=11, 12..=13] {
+            put(&pages, &conversation, seqs);
+        }
+        let lock = Lock::take(directory.path()).unwrap();
+        let shared = Shared { pages, overlay: Overlay::default(), _lock: lock };
+        let read = ReadHandle::new(Arc::new(shared));
+        let check = |after: u64, bytes_max: usize, expected: &[u64]| {
+            let events = read.events(&conversation, Seq(after), bytes_max).unwrap();
+            let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
+            assert_eq!(seqs, expected, "behind {after}");
+        };
+        check(0, usize::MAX, &[1, 2, 3, 4, 5, 6]);
+        check(2, usize::MAX, &[3, 4, 5, 6]);
+        check(5, 1, &[6]);
+        check(6, usize::MAX, &[]);
+        check(7, usize::MAX, &[]);
+        check(8, usize::MAX, &[9, 10, 11, 12, 13]);
+        check(13, usize::MAX, &[]);
+        check(u64::MAX, usize::MAX, &[]);
+        let other = ConversationId::from_number(2).unwrap();
+        assert!(read.events(&other, Seq(0), usize::MAX).unwrap().is_empty());
+    }
+}
