@@ -74,11 +74,12 @@ impl Conversation {
         Standing {
             conversation: self.id.clone(),
             epoch,
+            role: None,
             seq: self.header.last_seq,
             messages: self.header.messages,
             last_message: self
                 .last_message(stored.last_message)
-                .map(|state| ShownMessage::new(state, Listed::default())),
+                .map(|state| ShownMessage::new(state, None)),
             mark: mark.map(|(message, _)| message),
             unread: mark.map_or(self.header.messages, |(_, ordinal)| {
                 self.header.messages.saturating_sub(ordinal.saturating_add(1))
@@ -165,5 +166,5 @@ impl Conversation {
 fn shown(state: MessageState, marks: &Marks) -> ShownMessage {
     let readers = marks.iter().filter(|(_, mark)| **mark >= state.id).map(|(user, _)| user);
     let read_by = Listed::of(readers);
-    ShownMessage::new(state, read_by)
+    ShownMessage::new(state, Some(read_by))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::event::Mark;
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
-use super::identity::Profile;
+use super::identity::{Profile, Role};
 use super::state::{Anchor, HistoryQuery, MessageState};
 use super::time::Wall;
 use crate::limits::LISTED_USERS_MAX;
@@ -158,12 +158,13 @@ pub struct ShownMessage {
     pub edited_at: Option<Wall>,
     pub is_deleted: bool,
     pub reactions: BTreeMap<String, Listed>,
-    pub read_by: Listed,
+    /// `None` where nobody asked for it.
+    pub read_by: Option<Listed>,
     pub reply_count: u32,
 }
 
 impl ShownMessage {
-    pub fn new(state: MessageState, read_by: Listed) -> ShownMessage {
+    pub fn new(state: MessageState, read_by: Option<Listed>) -> ShownMessage {
         let list = |(emoji, users)| (emoji, Listed::of(&users));
         ShownMessage {
             id: state.id,
@@ -207,6 +208,8 @@ pub struct Edits {
 pub struct Standing {
     pub conversation: ConversationId,
     pub epoch: Epoch,
+    /// The asker's, if it is a user.
+    pub role: Option<Role>,
     /// The last event.
     pub seq: Seq,
     /// Deleted ones count.
@@ -226,4 +229,13 @@ pub struct Standing {
 pub struct Reader {
     pub user: UserId,
     pub mark: MessageId,
+}
+
+/// Somebody who belongs to a conversation, or has read in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    pub user: UserId,
+    /// Where the directory says who belongs.
+    pub role: Option<Role>,
+    pub mark: Option<MessageId>,
 }

@@ -14,8 +14,9 @@ pub use command::{
 };
 pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
 pub use history::{
-    Edited, Edits, EditsQuery, History, Listed, Reader, ReadersQuery, RepliesQuery, ShownMessage,
-    Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage, StoredStanding,
+    Edited, Edits, EditsQuery, History, Listed, Participant, Reader, ReadersQuery, RepliesQuery,
+    ShownMessage, Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage,
+    StoredStanding,
 };
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};

@@ -123,11 +123,11 @@ fn a_page_shows_what_came_of_its_messages() {
     let first = &page.messages[0];
     assert_eq!((first.content.as_str(), first.reply_count), ("changed", 1));
     assert_eq!(first.reactions["👍"], Listed { ids: vec![user(2)], count: 1 });
-    assert_eq!(first.read_by, Listed { ids: vec![user(1), user(2)], count: 2 });
+    assert_eq!(first.read_by, Some(Listed { ids: vec![user(1), user(2)], count: 2 }));
     let deleted = page.messages.iter().find(|message| message.id.0 == newer).unwrap();
     assert!(deleted.is_deleted && deleted.content.is_empty());
     // Bob's newest is the deleted one: the answer is unread.
-    assert_eq!(page.messages[30].read_by, Listed { ids: vec![user(1)], count: 1 });
+    assert_eq!(page.messages[30].read_by, Some(Listed { ids: vec![user(1)], count: 1 }));
     world.finish();
 }
 

@@ -18,7 +18,7 @@ use crate::chat;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
     Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
-    Now, Refusal, Reply, SessionId, StandingQuery, StoredEdits, UserId,
+    Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
 };
 use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
@@ -43,6 +43,8 @@ pub(super) struct Asking {
     asker: Option<Asker>,
     about: About,
     to: To,
+    /// What the asker may do, once admitted.
+    role: Option<Role>,
     /// The room's `directory_stamp` when the store was asked.
     stamp: u64,
     /// How many segments were sealed when the store was asked.
@@ -103,6 +105,7 @@ impl Shard {
             asker: Some(asker),
             about,
             to,
+            role: None,
             stamp: 0,
             sealed: 0,
         });
@@ -128,7 +131,7 @@ impl Shard {
         self.questions += 1;
         let to = To::Socket { session, reference };
         let about = About::History(query);
-        self.read_past(Asking { room, asker: None, about, to, stamp: 0, sealed: 0 });
+        self.read_past(Asking { room, asker: None, about, to, role: None, stamp: 0, sealed: 0 });
     }
 
     fn ask_whether_admitted(&mut self, mut asking: Asking) {
@@ -170,7 +173,7 @@ impl Shard {
         }
     }
 
-    fn question_admitted(&mut self, asking: Asking, admission: &Admission) {
+    fn question_admitted(&mut self, mut asking: Asking, admission: &Admission) {
         let room = asking.room;
         if asking.stamp != self.rooms[room].directory_stamp {
             self.ask_whether_admitted(asking);
@@ -179,9 +182,14 @@ impl Shard {
         let refusal = match &asking.asker {
             Some(Asker::User(identity)) => {
                 let conversation = &self.rooms[room].id;
-                chat::access::admit(self.settings.access, identity, admission, conversation)
-                    .err()
-                    .map(Answer::Refused)
+                let access = self.settings.access;
+                match chat::access::admit(access, identity, admission, conversation) {
+                    Ok((role, _)) => {
+                        asking.role = Some(role);
+                        None
+                    }
+                    Err(reason) => Some(Answer::Refused(reason)),
+                }
             }
             Some(Asker::Operator) => {
                 let is_there = admission.conversation_exists
@@ -214,7 +222,8 @@ impl Shard {
             },
             (About::Standing(_), Past::Standing(stored)) => {
                 let epoch = self.settings.epoch;
-                Answer::Standing(Box::new(chat.standing(&asking.standing(), *stored, epoch)))
+                let standing = chat.standing(&asking.standing(), *stored, epoch);
+                Answer::Standing(Box::new(Standing { role: asking.role, ..standing }))
             }
             (About::Edits(query), Past::Edits(stored)) => edits(room, *query, stored),
             _ => return None,
