@@ -1,10 +1,10 @@
-//! What a v2 session asks for itself: whether it has missed anything, and to go on with a newer token.
+//! What a v2 session asks for itself: to go on with a newer token.
 
 use std::sync::Arc;
 
 use super::{Load, Shard};
 use crate::chat;
-use crate::model::{Identity, Now, Reply, SessionCommand, SessionId, SessionRequest};
+use crate::model::{HistoryQuery, Identity, Now, Reply, SessionId};
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult};
 
@@ -19,35 +19,27 @@ pub(super) struct Refresh {
 }
 
 impl Shard {
-    /// A question of a socket that is in the room.
-    pub fn session_request(
+    /// A socket on another core asks for a page of the past.
+    pub fn remote_history(
         &mut self,
-        room: usize,
         session: SessionId,
-        request: SessionRequest<'_>,
+        query: HistoryQuery,
+        reference: Option<String>,
+        now: Now,
     ) {
-        let reference = request.reference.map(|reference| reference.into_owned());
-        match request.command {
-            SessionCommand::Ping => self.ping(room, session, reference),
-            SessionCommand::History(_) => {}
-            // Verified by the core that holds the socket; comes as `refresh`.
-            SessionCommand::RefreshToken { .. } => {}
-        }
-    }
-
-    /// The same for a socket on another core.
-    pub fn remote_session_request(&mut self, session: SessionId, request: SessionRequest<'_>) {
         if let Some(&room) = self.remotes.get(&session) {
-            self.session_request(room, session, request);
+            self.history(room, session, query, reference, now);
         }
     }
 
-    /// Behind all events up to the one that it names: who then lacks one has lost it.
-    fn ping(&mut self, room: usize, session: SessionId, reference: Option<String>) {
-        self.cut(room);
-        let held = &self.rooms[room];
-        let seq = held.followers.get(&session).map_or(held.durable_seq, |follower| follower.at());
-        self.tell(session, Told::Reply(Reply::Pong { reference, seq }));
+    pub fn history(
+        &mut self,
+        _room: usize,
+        _session: SessionId,
+        _query: HistoryQuery,
+        _reference: Option<String>,
+        _now: Now,
+    ) {
     }
 
     /// A newer token of the socket's user, verified: it is looked at as if the socket came in now.
