@@ -265,7 +265,8 @@ impl<S> Core<S> {
             return self.leave_unseen(session, room, owner, now);
         };
         let connection = &mut self.connections[slot as usize];
-        let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
+        let Adoption { upgrade, identity, version, resume, conversation, mut rest, .. } = *adoption;
+        let has = resume.filter(|_| pace != Pace::Live).map_or(seq, |resume| resume.since);
         connection.note_queueing(now.mono);
         connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
@@ -284,7 +285,7 @@ impl<S> Core<S> {
             version,
             place,
             pace,
-            through: seq,
+            through: has,
             guard: Guard::new(limits, self.settings.buckets),
             ends_at: now.mono.after(self.settings.max_session_ms),
             token: (version == Version::V2).then(|| TokenTime::new(identity.expires_at_ms, now)),

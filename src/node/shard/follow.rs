@@ -266,8 +266,8 @@ impl Shard {
         }
         follower.resume = None;
         follower.at = seq;
-        self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));
         self.rejoin(room, session);
+        self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));
     }
 
     /// It has everything: what was missed beside events, and from here on it is live.
