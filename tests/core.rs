@@ -28,6 +28,10 @@ mod past;
 mod pump;
 #[path = "core/questions.rs"]
 mod questions;
+#[path = "core/resume.rs"]
+mod resume;
+#[path = "core/session.rs"]
+mod session;
 #[path = "core/slow.rs"]
 mod slow;
 #[path = "core/store.rs"]

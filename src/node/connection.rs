@@ -28,7 +28,7 @@ use crate::limits::{
     FEED_BELOW_BYTES, LINGER_BYTES_MAX, LINGER_MS, Limits, Rate, TOKEN_GRACE_MS, TOKEN_WARNING_MS,
 };
 use crate::model::{
-    CloseReason, ConversationId, Identity, MessageId, Mono, Now, Reply, ResumeFrom, SessionId,
+    CloseReason, ConversationId, Identity, MessageId, Mono, Now, Reply, ResumeFrom, Seq, SessionId,
     UserId, Version,
 };
 use crate::wire::session::{Session, SessionLimits};
@@ -86,6 +86,8 @@ pub struct Open {
     pub version: Version,
     pub place: Place,
     pub pace: Pace,
+    /// It was sent every event up to here.
+    pub through: Seq,
     pub guard: Guard,
     pub ends_at: Mono,
     /// v2: the token's own end.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::model::{
-    CloseReason, ConversationId, Identity, MessageId, Reply, Request, ResumeFrom, Seq, SessionId,
-    SessionRequest, Signal, UserId, Version, Wall,
+    CloseReason, ConversationId, HistoryQuery, Identity, MessageId, Reply, Request, ResumeFrom,
+    Seq, SessionId, Signal, UserId, Version, Wall,
 };
 
 /// A socket with a verified token that wants into a conversation.
@@ -70,9 +70,10 @@ pub enum Mail<S, A> {
         session: SessionId,
     },
     /// Wide: a socket on the sender's core asks about the past.
-    Ask {
+    History {
         session: SessionId,
-        request: Box<SessionRequest<'static>>,
+        query: HistoryQuery,
+        reference: Option<String>,
     },
     /// Wide: a socket on the sender's core has a newer token, which was verified.
     Refresh {
@@ -106,7 +107,10 @@ pub enum Told {
         pace: Pace,
     },
     /// The next piece of the log: whole frames.
-    Piece(Vec<u8>),
+    Piece {
+        frames: Vec<u8>,
+        through: Seq,
+    },
     /// It has everything up to here; live events are those after.
     Level {
         seq: Seq,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::auth::Verifier;
 use crate::limits::{Limits, QUESTIONS_PER_SOCKET_MAX};
 use crate::model::{
-    CloseReason, Command, ErrorCode, Identity, Now, Refusal, Reply, Request, SessionCommand,
-    SessionId, SessionRequest, UserId, Version,
+    CloseReason, Command, ErrorCode, HistoryQuery, Identity, Now, Refusal, Reply, Request, Seq,
+    SessionCommand, SessionId, SessionRequest, UserId, Version,
 };
 use crate::node::connection::{Adoption, Guard, Place, Verdict};
 use crate::node::links::{Links, Peer};
@@ -36,6 +36,8 @@ pub(super) struct Asker<'a> {
     pub session: SessionId,
     pub user: &'a UserId,
     pub version: Version,
+    /// The last event that it was sent.
+    pub through: Seq,
     pub guard: &'a mut Guard,
     pub place: &'a mut Place,
     /// Questions about the past that are under way.
@@ -113,6 +115,10 @@ impl Asker<'_> {
             Verdict::Close(reason) => return After::Close(reason),
             Verdict::RetryAfter(ms) => self.slow_down(ms, request.reference),
             Verdict::Fine => match request.command {
+                SessionCommand::Ping => {
+                    let (reference, seq) = (request.reference.map(Cow::into_owned), self.through);
+                    self.outbox.push_own(|out| json::reply(out, &Reply::Pong { reference, seq }));
+                }
                 SessionCommand::RefreshToken { token } => {
                     let reference = request.reference.map(Cow::into_owned);
                     match self.verified(&token, verifier) {
@@ -120,10 +126,9 @@ impl Asker<'_> {
                         Err(refusal) => refuse(self.outbox, refusal, reference),
                     }
                 }
-                SessionCommand::History(_) if *self.questions >= QUESTIONS_PER_SOCKET_MAX => {
-                    self.slow_down(PAUSE_MS, request.reference);
+                SessionCommand::History(query) => {
+                    self.ask(query, request.reference, shard, links);
                 }
-                _ => self.ask(request, shard, links),
             },
         }
         After::GoOn
@@ -155,23 +160,29 @@ impl Asker<'_> {
 
     fn ask<S>(
         &mut self,
-        request: SessionRequest<'_>,
+        query: HistoryQuery,
+        reference: Option<Cow<'_, str>>,
         shard: &mut Shard,
         links: &mut Links<S, Adoption>,
     ) {
-        let is_question = matches!(request.command, SessionCommand::History(_));
+        if *self.questions >= QUESTIONS_PER_SOCKET_MAX {
+            return self.slow_down(PAUSE_MS, reference);
+        }
+        let session = self.session;
         match &*self.place {
-            Place::Here { room } => shard.session_request(*room, self.session, request),
+            Place::Here { room } => {
+                shard.history(*room, session, query, reference.map(Cow::into_owned));
+            }
             Place::Far { owner, .. } => {
                 let peer = links.peer(*owner);
                 if peer.is_congested() {
-                    return self.slow_down(PAUSE_MS, request.reference);
+                    return self.slow_down(PAUSE_MS, reference);
                 }
-                let request = Box::new(request.into_owned());
-                peer.send(Mail::Ask { session: self.session, request });
+                let reference = reference.map(Cow::into_owned);
+                peer.send(Mail::History { session, query, reference });
             }
         }
-        *self.questions += u8::from(is_question);
+        *self.questions += 1;
     }
 }
 

@@ -8,11 +8,12 @@ use crate::node::mail::{Mail, Pace};
 use crate::wire::json;
 
 impl<S> Core<S> {
-    /// The socket does not keep up: what is queued goes out, and `at` is the last event of it.
-    pub(super) fn fall_behind(&mut self, slot: u32, at: Seq) {
+    /// The socket does not keep up: what is queued goes out, and the rest follows from the log.
+    pub(super) fn fall_behind(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         let session = connection.session;
         let Phase::Open(open) = &mut connection.phase else { return };
+        let at = open.through;
         open.pace = Pace::Following { is_asked: false };
         match open.place.clone() {
             Place::Here { room } => self.shard.fall_behind(room, session, at),
@@ -27,11 +28,10 @@ impl<S> Core<S> {
     /// Batches for this conversation's sockets here found no room on the way.
     pub(super) fn batches_lost(&mut self, conversation: &ConversationId, now: Now) {
         let Some(far) = self.far.get(conversation) else { return };
-        let (locals, through) = (far.locals.clone(), far.through);
-        for session in locals {
+        for session in far.locals.clone() {
             if let Some(slot) = self.slot_of(session) {
                 self.connections[slot as usize].note_queueing(now.mono);
-                self.fall_behind(slot, through);
+                self.fall_behind(slot);
             }
         }
     }
@@ -42,6 +42,7 @@ impl<S> Core<S> {
         if !connection.wants_feed() {
             return;
         }
+        self.needs_turn = true;
         let session = connection.session;
         let Phase::Open(open) = &connection.phase else { return };
         match &open.place {
@@ -53,9 +54,10 @@ impl<S> Core<S> {
         }
     }
 
-    pub(super) fn piece(&mut self, slot: u32, frames: &[u8], now: Now) {
+    pub(super) fn piece(&mut self, slot: u32, frames: &[u8], through: Seq, now: Now) {
         let connection = &mut self.connections[slot as usize];
         let Phase::Open(open) = &mut connection.phase else { return };
+        open.through = through;
         open.pace = Pace::Following { is_asked: false };
         self.push_frames(slot, now, |out| out.extend_from_slice(frames));
     }
@@ -66,10 +68,9 @@ impl<S> Core<S> {
         let session = connection.session;
         let Phase::Open(open) = &mut connection.phase else { return };
         open.pace = Pace::Live;
+        open.through = seq;
         if let Place::Far { conversation, .. } = &open.place {
-            let far = self.far.entry(conversation.clone()).or_default();
-            far.through = far.through.max(seq);
-            far.locals.push(session);
+            self.far.entry(conversation.clone()).or_default().locals.push(session);
         }
     }
 

@@ -86,10 +86,20 @@ impl<S> Core<S> {
             }
             Found::Text(text) => {
                 let rules = json::JsonRules::of(limits, open.version);
-                let Open { user, version, guard, place, questions, .. } = open;
-                let version = *version;
-                let mut asker =
-                    Asker { session, user, version, guard, place, questions, outbox, limits, now };
+                let Open { user, version, through, guard, place, questions, .. } = open;
+                let (version, through) = (*version, *through);
+                let mut asker = Asker {
+                    session,
+                    user,
+                    version,
+                    through,
+                    guard,
+                    place,
+                    questions,
+                    outbox,
+                    limits,
+                    now,
+                };
                 match decoder.decode(text, &rules) {
                     Err(rejected) => asker.rejected(rejected),
                     Ok(Asked::Conversation(request)) => asker.asked(request, shard, links),

@@ -35,7 +35,7 @@ use super::shard::{Shard, ShardSettings};
 use super::timers::Timers;
 use crate::auth::Verifier;
 use crate::limits::Limits;
-use crate::model::{CloseReason, ConversationId, Mono, Now, Seq, SessionId};
+use crate::model::{CloseReason, ConversationId, Mono, Now, SessionId};
 use crate::wire::close;
 use crate::wire::json::Decoder;
 use crate::wire::upgrade::{self, HeadReader, Listening, Refused};
@@ -97,8 +97,6 @@ pub struct CoreSettings {
 struct Far {
     /// The live ones.
     locals: Vec<SessionId>,
-    /// They have every event up to here.
-    through: Seq,
 }
 
 pub struct Core<S> {
@@ -122,6 +120,8 @@ pub struct Core<S> {
     flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
     pressure: Pressure,
+    /// A completed write left something to do.
+    needs_turn: bool,
 }
 
 impl<S> Core<S> {
@@ -150,6 +150,7 @@ impl<S> Core<S> {
             flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
+            needs_turn: false,
         };
         core.send_mail();
         core
@@ -253,12 +254,18 @@ impl<S> Core<S> {
                 self.feed_if_hungry(slot);
                 self.arm(slot);
                 if wants_probe {
+                    self.needs_turn = true;
                     self.attend(slot);
                 }
             }
             Some(_) => {}
             None => self.abort(slot, now),
         }
+    }
+
+    /// What a completed write left to do waits for a turn, which nothing else may bring.
+    pub fn needs_turn(&self) -> bool {
+        self.needs_turn
     }
 
     /// The peer has closed its sending side, or the socket is broken.
@@ -324,6 +331,11 @@ impl<S> Core<S> {
 
     pub fn sockets(&self) -> usize {
         self.connections.len()
+    }
+
+    /// What waits to be sent on a socket.
+    pub fn unsent_bytes(&self, slot: u32) -> usize {
+        self.connections.get(slot as usize).map_or(0, |connection| connection.outbox.bytes())
     }
 
     pub fn rooms(&self) -> usize {

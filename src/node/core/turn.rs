@@ -36,6 +36,7 @@ impl<S> Core<S> {
     }
 
     pub fn turn(&mut self, now: Now) {
+        self.needs_turn = false;
         self.take_mail(now);
         self.handle_socket_timeouts(now);
         self.shard.handle_timeouts(now);
@@ -76,14 +77,15 @@ impl<S> Core<S> {
             }
             Mail::FallBehind { session, at } => self.shard.remote_fall_behind(session, at),
             Mail::Feed { session } => self.shard.remote_feed(session),
-            Mail::Ask { session, request } => self.shard.remote_session_request(session, *request),
+            Mail::History { session, query, reference } => {
+                self.shard.remote_history(session, query, reference);
+            }
             Mail::Refresh { session, identity, reference } => {
                 self.shard.remote_refresh(session, identity, reference);
             }
             Mail::Tell { session, told } => self.tell(session, told, from, now),
             Mail::Batch { conversation, batch } => {
-                if let Some(far) = self.far.get_mut(&conversation) {
-                    far.through = far.through.max(batch.through());
+                if let Some(far) = self.far.get(&conversation) {
                     let locals = far.locals.clone();
                     self.give(&SharedBatch::remote(batch), &locals, now);
                 }
@@ -186,17 +188,18 @@ impl<S> Core<S> {
                 continue;
             }
             connection.note_queueing(now.mono);
-            let Phase::Open(open) = &connection.phase else { continue };
+            let Phase::Open(open) = &mut connection.phase else { continue };
             if open.pace != Pace::Live {
                 // It fell behind while this was on its way, and is fed from before it.
                 continue;
             }
+            open.through = shared.batch().through();
             let outbox = &mut connection.outbox;
             let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
             outbox.push_batch(shared, &open.user, open.version, level);
             if outbox.backlog_bytes() > bytes_max {
-                self.fall_behind(session.slot, shared.batch().through());
+                self.fall_behind(session.slot);
             }
             self.attend(session.slot);
         }
@@ -214,7 +217,7 @@ impl<S> Core<S> {
             Told::Admitted { room, seq, pace } => {
                 self.admitted(slot, Admittance { room, seq, pace, owner: from }, now);
             }
-            Told::Piece(frames) => self.piece(slot, &frames, now),
+            Told::Piece { frames, through } => self.piece(slot, &frames, through, now),
             Told::Level { seq } => self.level(slot, seq),
             Told::Answer(reply) => self.answered(slot, &reply, now),
             Told::Refreshed { identity, reference } => {
@@ -262,7 +265,8 @@ impl<S> Core<S> {
             return self.leave_unseen(session, room, owner, now);
         };
         let connection = &mut self.connections[slot as usize];
-        let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
+        let Adoption { upgrade, identity, version, resume, conversation, mut rest, .. } = *adoption;
+        let has = resume.filter(|_| pace != Pace::Live).map_or(seq, |resume| resume.since);
         connection.note_queueing(now.mono);
         connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
@@ -281,6 +285,7 @@ impl<S> Core<S> {
             version,
             place,
             pace,
+            through: has,
             guard: Guard::new(limits, self.settings.buckets),
             ends_at: now.mono.after(self.settings.max_session_ms),
             token: (version == Version::V2).then(|| TokenTime::new(identity.expires_at_ms, now)),

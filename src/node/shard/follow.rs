@@ -65,10 +65,6 @@ impl Follower {
         Follower { user, version, at, state: State::Idle, resume: None, missed_from }
     }
 
-    pub fn at(&self) -> Seq {
-        self.at
-    }
-
     fn encode(&self, out: &mut Vec<u8>, event: &Event) {
         let own = match &event.body {
             EventBody::Message(body) if body.sender.id == self.user => {
@@ -182,11 +178,12 @@ impl Shard {
     }
 
     fn hand_out(&mut self, room: usize, session: SessionId, frames: Vec<u8>) {
-        if !frames.is_empty() {
-            self.tell(session, Told::Piece(frames));
-        }
         let held = &mut self.rooms[room];
         let Some(follower) = held.followers.get_mut(&session) else { return };
+        if !frames.is_empty() {
+            let told = Told::Piece { frames, through: follower.at };
+            self.outputs.push_back(Output::Told { session, told });
+        }
         follower.state = State::Idle;
         if follower.at < held.durable_seq {
             return;
@@ -269,8 +266,8 @@ impl Shard {
         }
         follower.resume = None;
         follower.at = seq;
-        self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));
         self.rejoin(room, session);
+        self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));
     }
 
     /// It has everything: what was missed beside events, and from here on it is live.

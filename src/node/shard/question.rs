@@ -134,6 +134,18 @@ impl Shard {
         self.read_past(Asking { room, asker: None, about, to, role: None, stamp: 0, sealed: 0 });
     }
 
+    /// The same for a socket on another core.
+    pub fn remote_history(
+        &mut self,
+        session: SessionId,
+        query: HistoryQuery,
+        reference: Option<String>,
+    ) {
+        if let Some(&room) = self.remotes.get(&session) {
+            self.history(room, session, query, reference);
+        }
+    }
+
     fn ask_whether_admitted(&mut self, mut asking: Asking) {
         let room = asking.room;
         asking.stamp = self.rooms[room].directory_stamp;

@@ -1,10 +1,10 @@
-//! What a v2 session asks for itself: whether it has missed anything, and to go on with a newer token.
+//! What a v2 session asks for itself: to go on with a newer token.
 
 use std::sync::Arc;
 
 use super::{Load, Shard};
 use crate::chat;
-use crate::model::{Identity, Now, Reply, SessionCommand, SessionId, SessionRequest};
+use crate::model::{Identity, Now, Reply, SessionId};
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult};
 
@@ -19,37 +19,6 @@ pub(super) struct Refresh {
 }
 
 impl Shard {
-    /// A question of a socket that is in the room.
-    pub fn session_request(
-        &mut self,
-        room: usize,
-        session: SessionId,
-        request: SessionRequest<'_>,
-    ) {
-        let reference = request.reference.map(|reference| reference.into_owned());
-        match request.command {
-            SessionCommand::Ping => self.ping(room, session, reference),
-            SessionCommand::History(query) => self.history(room, session, query, reference),
-            // Verified by the core that holds the socket; comes as `refresh`.
-            SessionCommand::RefreshToken { .. } => {}
-        }
-    }
-
-    /// The same for a socket on another core.
-    pub fn remote_session_request(&mut self, session: SessionId, request: SessionRequest<'_>) {
-        if let Some(&room) = self.remotes.get(&session) {
-            self.session_request(room, session, request);
-        }
-    }
-
-    /// Behind all events up to the one that it names: who then lacks one has lost it.
-    fn ping(&mut self, room: usize, session: SessionId, reference: Option<String>) {
-        self.cut(room);
-        let held = &self.rooms[room];
-        let seq = held.followers.get(&session).map_or(held.durable_seq, |follower| follower.at());
-        self.tell(session, Told::Reply(Reply::Pong { reference, seq }));
-    }
-
     /// A newer token of the socket's user, verified: it is looked at as if the socket came in now.
     pub fn refresh(
         &mut self,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::ConversationId;
+use crate::model::{Epoch, Seq};
 use crate::wire::upgrade::{EchoLimits, HeadProgress, HeadReader};
 
 const GOOD: &str = "Host: chat.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
