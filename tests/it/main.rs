@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod api;
 mod crash;
 mod drain;
 mod edits;
