@@ -14,6 +14,7 @@ mod health;
 mod input;
 mod instant;
 mod listener;
+mod openapi;
 mod page;
 mod ports;
 mod public;
@@ -22,6 +23,7 @@ mod token;
 
 pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
+pub use openapi::text as openapi_document;
 pub use page::{DemoUser, PageError};
 pub use ports::{
     AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Questions,
