@@ -17,6 +17,7 @@ mod presence;
 mod rates;
 mod reactions;
 mod receipts;
+mod resume;
 mod rights;
 mod startup;
 mod storm;
