@@ -1,12 +1,13 @@
 //! The HTTP side: axum on one thread of its own with an ordinary tokio runtime, away from the
-//! reactors. It answers plain requests of the public port (the demo page, health), which reactors
-//! hand over with the bytes they have read, and the admin API on a port of its own.
+//! reactors. It answers plain requests of the public port (`/api`, the demo page, health), which
+//! reactors hand over with the bytes they have read, and the admin API on a port of its own.
 //!
 //! Invariants: `hand_over` never blocks; a handed-over connection serves one request and is gone
 //! within `timeout_ms` and a short linger; no store call runs on this thread (directory reads have
 //! blocking threads of their own); tokens are in no log and no error text.
 
 mod admin;
+mod api;
 mod failure;
 mod handover;
 mod health;
@@ -19,10 +20,12 @@ mod public;
 mod rewound;
 mod token;
 
+pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
 pub use page::{DemoUser, PageError};
 pub use ports::{
-    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Shards, Unreadable, Vitals,
+    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Questions,
+    Shards, Unreadable, Vitals,
 };
 pub use token::{AdminToken, TokenError};
 
@@ -48,6 +51,7 @@ const STOP_MS: u64 = 1_000;
 pub struct HttpSettings {
     /// `None`: no admin API.
     pub admin: Option<AdminSettings>,
+    pub api: ApiSettings,
     /// The users of the demo page, which stands at `/` when there are any.
     pub demo_users: Vec<DemoUser>,
     pub bounds: HttpBounds,
@@ -98,6 +102,8 @@ impl HttpBounds {
 #[derive(Clone)]
 pub struct HttpPorts {
     pub shards: Arc<dyn Shards>,
+    pub questions: Arc<dyn Questions>,
+    pub memberships: Arc<dyn Memberships>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
 }
@@ -125,7 +131,8 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         .build()?;
     let bounds = settings.bounds;
     let document = page::document(&settings.demo_users).map_err(io::Error::other)?;
-    let public = public::routes(document, ports.health.clone());
+    let api = api::routes(settings.api, &ports, bounds);
+    let public = public::routes(document, ports.health.clone(), api);
     let (intake, outlet) = handover::channel(bounds);
     let (stop, stopped) = watch::channel(false);
     let mut admin_address = None;

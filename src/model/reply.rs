@@ -1,5 +1,6 @@
 //! What the server says to one socket: acks, errors, close codes.
 
+use super::history::History;
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::time::Wall;
 use crate::limits::Limits;
@@ -84,6 +85,8 @@ pub enum Reply {
         epoch: Epoch,
         limits: HelloLimits,
     },
+    /// v2 only.
+    History(Box<History>),
     /// v2: who is online, in place of a `user_status` for each. A crowd is only counted.
     Presence {
         online: Vec<UserId>,

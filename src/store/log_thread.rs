@@ -146,6 +146,7 @@ impl LogThread {
             match effect {
                 Effect::Files(work) => self.work(work),
                 Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
+                Effect::Marks { segment, marks } => self.shared.overlay.put_marks(segment, marks),
                 Effect::Publish { shard, message } => self.outgoing[shard].put(message),
                 Effect::Ended { segment, last_commit } => {
                     self.end(PageJob::Seal { segment, last_commit })?;

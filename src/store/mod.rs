@@ -5,7 +5,7 @@
 //! described in docs/store.md.
 //!
 //! Reading order: `open` (what must hold before anyone serves), `running` (threads and rings),
-//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read` and `directory`; below them
+//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read`, `past` and `directory`; below them
 //! `files`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
 //!
 //! Invariants
@@ -27,6 +27,7 @@ mod overlay;
 mod page;
 mod page_thread;
 mod pages;
+mod past;
 mod read;
 mod reader_thread;
 mod running;
@@ -36,7 +37,7 @@ mod verify;
 
 pub use error::{OpenError, StoreError, ValueError};
 pub use open::{Opened, Replayed, Store};
-pub use read::{Edited, RECENT_MAX, ReadHandle};
+pub use read::{RECENT_MAX, ReadHandle};
 pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts};
 pub use settings::StoreSettings;
 pub use verify::{Missing, Report, verify};
