@@ -31,6 +31,9 @@ const UNEXPECTED_BINARY: Refusal =
 impl<S> Core<S> {
     /// The socket received `bytes`; all of them are used up.
     pub fn received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        if self.comes_too_late(slot) {
+            return;
+        }
         let connection = &mut self.connections[slot as usize];
         connection.note_received(now.mono);
         connection.note_queueing(now.mono);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
-use self::drain::Drain;
+use self::drain::{Drain, Heard};
 pub use self::pressure::Pressure;
 use super::admission::{Admissions, Full};
 use super::connection::{Adoption, Buckets, Connection, Due, Phase, Place};
@@ -113,6 +113,7 @@ pub struct Core<S> {
     attended: Vec<u32>,
     adopted: VecDeque<(u32, S)>,
     drain: Drain,
+    heard: Heard,
     /// Mail waits for room in a ring.
     flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
@@ -142,6 +143,7 @@ impl<S> Core<S> {
             attended: Vec::new(),
             adopted: VecDeque::new(),
             drain: Drain::No,
+            heard: Heard::default(),
             flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,

@@ -80,6 +80,8 @@ impl<S> Core<S> {
                 self.wide.remove(&conversation);
             }
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            Mail::Quiet => self.heard.quiet += 1,
+            Mail::Settled => self.heard.settled += 1,
         }
     }
 
