@@ -193,7 +193,7 @@ impl Reactor {
     fn follow_orders(&self) {
         let reloads = self.shared.reloads.load(Ordering::Acquire);
         if self.reloads_seen.replace(reloads) != reloads {
-            self.core().reload(self.shared.reloadable.load_full());
+            self.core().reload(self.shared.reloadable.load_full(), self.clock.now());
         }
         let memory = self.shared.memory.load(Ordering::Relaxed);
         if self.memory_seen.replace(memory) != memory {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::client::typing;
 use super::decode::{Seen, masked};
+use super::pump::End;
 use super::world::{Setup, World};
 
 #[test]
@@ -134,5 +135,69 @@ fn a_peers_close_is_answered_before_all_that_waits() {
     assert_eq!(world.seen(bob).last(), Some(&Seen::Close(Some(4_321), String::new())));
     // Only the write that had begun was finished.
     assert!(world.contents(bob).len() < 10);
+    world.finish();
+}
+
+/// A reader that does not keep up and has just been told so; the close is not sent yet.
+fn fallen_behind() -> (World, usize) {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.sockets[bob].room = Some(5_000);
+    for _ in 0..40 {
+        world.say(ann, &"x".repeat(9_000));
+    }
+    (world, bob)
+}
+
+#[test]
+fn a_close_reaches_a_peer_that_is_merely_slow() {
+    let (mut world, bob) = fallen_behind();
+    for _ in 0..5 {
+        world.advance(1_900);
+        assert_eq!((world.close_code(bob), world.end(bob)), (None, None));
+        world.take(bob, Some(500));
+    }
+    world.take(bob, None);
+    assert_eq!(world.close_code(bob), Some(4200));
+    world.advance(2_000);
+    assert_eq!(world.end(bob), Some(End::Fin));
+    world.finish();
+}
+
+#[test]
+fn what_the_kernel_still_gets_rid_of_counts_as_well() {
+    let (mut world, bob) = fallen_behind();
+    for unsent in [3_000_000, 2_000_000, 1_000_000, 10] {
+        world.sockets[bob].unsent = unsent;
+        world.advance(2_000);
+        assert_eq!(world.end(bob), None, "{unsent}");
+    }
+    world.take(bob, None);
+    assert_eq!(world.close_code(bob), Some(4200));
+    world.finish();
+}
+
+#[test]
+fn a_peer_that_takes_nothing_more_is_let_go() {
+    let (mut world, bob) = fallen_behind();
+    world.sockets[bob].unsent = 1_000;
+    world.advance(3_999);
+    assert_eq!(world.end(bob), None);
+    world.advance(1);
+    assert_eq!(world.end(bob), Some(End::Reset));
+    world.finish();
+}
+
+#[test]
+fn a_slow_peer_is_not_waited_for_without_end() {
+    let (mut world, bob) = fallen_behind();
+    for _ in 0..9 {
+        world.take(bob, Some(1));
+        world.advance(1_000);
+        assert_eq!(world.end(bob), None);
+    }
+    world.take(bob, Some(1));
+    world.advance(1_000);
+    assert_eq!(world.end(bob), Some(End::Reset));
     world.finish();
 }

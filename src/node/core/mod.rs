@@ -152,9 +152,16 @@ impl<S> Core<S> {
         core
     }
 
-    pub fn reload(&mut self, reloadable: Arc<Reloadable>) {
-        self.shard.set_limits(&reloadable.limits);
+    pub fn reload(&mut self, reloadable: Arc<Reloadable>, now: Now) {
+        self.shard.set_limits(&reloadable.limits, now);
         self.reloadable = reloadable;
+        for slot in self.connections.iter().map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+            let limits = &self.reloadable.limits;
+            if let Some(guard) = self.connections[slot as usize].guard() {
+                guard.set_rates(limits, now.mono);
+            }
+            self.arm(slot);
+        }
     }
 
     /// A socket was accepted from `peer`.

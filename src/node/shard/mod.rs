@@ -235,15 +235,17 @@ impl Shard {
         }
     }
 
-    /// New limits for what comes.
-    pub fn set_limits(&mut self, limits: &Limits) {
+    /// New limits, also for the buckets that are in use.
+    pub fn set_limits(&mut self, limits: &Limits, now: Now) {
         self.settings.limits = limits.clone();
-        self.user_buckets.clear();
+        for bucket in self.user_buckets.values_mut() {
+            bucket.set_rate(limits.events_per_user_and_shard, now.mono);
+        }
         self.chat_settings =
             Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
         for (_, room) in &mut self.rooms {
             if let Some(chat) = &mut room.chat {
-                chat.set_settings(self.chat_settings.clone());
+                chat.set_settings(self.chat_settings.clone(), now);
             }
         }
     }
