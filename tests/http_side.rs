@@ -182,6 +182,18 @@ fn without_the_token_nothing_is_told() {
 }
 
 #[test]
+fn metrics_are_a_text_for_those_who_have_the_token() {
+    let server = Server::start();
+    let refused = server.admin_raw("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!((refused.status, refused.code()), (401, "unauthorized".to_owned()));
+    let answer = server.admin("GET /metrics", "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "unauthorized 1\n"));
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(content_type));
+    assert_eq!(server.public("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").status, 404);
+}
+
+#[test]
 fn changes_reach_the_shards_and_are_answered_when_done() {
     let server = Server::start();
     let check = |line: &str, body: &str, status: u16, expected: Value, command: AdminCommand| {
@@ -438,7 +450,12 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let ports = HttpPorts { shards: world.clone(), directory: world.clone(), health: world };
+    let ports = HttpPorts {
+        shards: world.clone(),
+        directory: world.clone(),
+        health: world.clone(),
+        metrics: world,
+    };
     let error = http::start(taken, ports).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

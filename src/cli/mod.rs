@@ -8,6 +8,7 @@ mod demo;
 mod demo_secret;
 mod flags;
 mod launch;
+mod metrics;
 mod preflight;
 mod serve;
 mod server;

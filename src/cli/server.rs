@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::launch::{Launch, Mode};
+use super::metrics::Metrics;
 use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
@@ -31,7 +32,8 @@ use crate::node::links::AdminOrder;
 use crate::node::placement::Placement;
 use crate::node::shard::ShardSettings;
 use crate::reactor::{self, CorePlan, Plan, Pulse, RingError, Waker};
-use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreSettings};
+use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreCounters, StoreSettings};
+use crate::telemetry::Counters;
 use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
@@ -87,14 +89,28 @@ pub fn serve(
     let wakers: Vec<Waker> = (0..shards).map(|_| Waker::new()).collect();
     let ports = wakers.iter().map(|w| ShardPorts { doorbell: w.bell.clone() }).collect();
     let fatal = Arc::new(|context: String| reactor::fatal(&context));
-    let (store, ends) = opened.start(ports, fatal)?;
+    let (counters, writers) = Counters::new(shards);
+    let for_store = StoreCounters { log: writers.log, pages: writers.pages };
+    let (store, ends) = opened.counted_by(for_store).start(ports, fatal)?;
     let placement = Placement {
         seed: getrandom::u64().map_err(ServerError::Random)?,
         cores: u16::try_from(shards).unwrap_or(u16::MAX),
     };
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
     let health = Arc::new(Health::default());
-    let http = start_http(launch, gate, store.read_handle(), health.clone())?;
+    let metrics = Metrics {
+        counters,
+        sizes: store.size_handle(),
+        lost_lines: logs.lost_lines(),
+        health: health.clone(),
+    };
+    let ports = HttpPorts {
+        shards: Arc::new(gate),
+        directory: Arc::new(Directory(store.read_handle())),
+        health: health.clone(),
+        metrics: Arc::new(metrics),
+    };
+    let http = start_http(launch, ports)?;
     let hand_to_http = {
         let http = http.clone();
         Box::new(move |fd, read| http.hand_over(fd, read))
@@ -103,12 +119,14 @@ pub fn serve(
         .into_iter()
         .zip(listeners)
         .zip(admin_ends)
+        .zip(writers.cores)
         .enumerate()
-        .map(|(index, ((store, listener), admin))| CorePlan {
+        .map(|(index, (((store, listener), admin), counters))| CorePlan {
             settings: core_settings(launch, index, placement, epoch, address),
             listener,
             store,
             admin,
+            counters,
         })
         .collect();
     let running = reactor::start(Plan {
@@ -137,12 +155,7 @@ pub fn serve(
     }
 }
 
-fn start_http(
-    launch: &Launch,
-    gate: AdminGate,
-    read: ReadHandle,
-    health: Arc<Health>,
-) -> Result<HttpHandle, ServerError> {
+fn start_http(launch: &Launch, ports: HttpPorts) -> Result<HttpHandle, ServerError> {
     let admin = match launch.settings.admin_side() {
         Some((listen, token)) => {
             Some(AdminSettings { listen, token: AdminToken::new(token.expose().as_bytes())? })
@@ -161,7 +174,6 @@ fn start_http(
         Mode::Serve(_) => Vec::new(),
     };
     let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
-    let ports = HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 

@@ -13,6 +13,7 @@ mod health;
 mod input;
 mod instant;
 mod listener;
+mod metrics;
 mod page;
 mod ports;
 mod public;
@@ -22,7 +23,8 @@ mod token;
 pub use handover::HttpCounts;
 pub use page::{DemoUser, PageError};
 pub use ports::{
-    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Shards, Unreadable, Vitals,
+    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Metrics, Shards,
+    Unreadable, Vitals,
 };
 pub use token::{AdminToken, TokenError};
 
@@ -100,6 +102,7 @@ pub struct HttpPorts {
     pub shards: Arc<dyn Shards>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
+    pub metrics: Arc<dyn Metrics>,
 }
 
 /// The HTTP thread's handle: one copy for each reactor. The thread ends at [`HttpHandle::stop`], or
@@ -134,7 +137,8 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         let bound = bind(&runtime, listen)?;
         admin_address = Some(bound.local_addr()?);
         let counters = intake.counters();
-        let router = admin::routes(Admin::new(&ports, bounds), token, counters, ports.health);
+        let admin = Admin::new(&ports, bounds, counters.clone());
+        let router = admin::routes(admin, token, counters, ports.health);
         listener = Some(listener::Listener::new(bound, router, bounds));
     }
     let thread = std::thread::Builder::new()

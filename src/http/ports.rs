@@ -1,6 +1,7 @@
 //! What the HTTP side needs from the rest of the server, as traits: whoever wires the process
 //! together implements them. No tokio here, so that implementers need none.
 
+use super::handover::HttpCounts;
 use crate::model::{ConversationId, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
@@ -75,4 +76,10 @@ pub struct Vitals {
 
 pub trait Health: Send + Sync {
     fn vitals(&self) -> Vitals;
+}
+
+/// The metrics, as text that Prometheus reads. This may block: it runs on a thread of its own kind.
+pub trait Metrics: Send + Sync {
+    /// `http`: what the HTTP side itself has counted.
+    fn exposition(&self, http: HttpCounts) -> String;
 }

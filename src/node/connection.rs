@@ -280,8 +280,9 @@ pub enum Due {
     Nothing,
     /// A pause is over: read again.
     Resume,
-    /// Something is in the outbox.
-    Written,
+    /// A ping, or the answer to one, is in the outbox.
+    Pinged,
+    Ponged,
     /// Ask the kernel whether anything unsent was acknowledged.
     Probe,
     /// 408 for a request that came too slowly.
@@ -414,13 +415,13 @@ impl Connection {
         }
         if let Some((payload, _)) = guard.late_ping.take_if(|(_, due)| now >= *due) {
             self.outbox.push_own(|out| frame::pong(out, &payload));
-            return Due::Written;
+            return Due::Ponged;
         }
         match guard.ping {
             Ping::None if now >= quiet_since.after(limits.ping_after_ms) => {
                 guard.ping = Ping::Queued;
                 self.outbox.push_own(|out| frame::ping(out, b""));
-                Due::Written
+                Due::Pinged
             }
             Ping::Sent { unsent, .. } => {
                 guard.ping = Ping::Asked { unsent };

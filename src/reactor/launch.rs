@@ -26,6 +26,7 @@ use crate::node::core::{Core, CoreSettings, Reloadable};
 use crate::node::links::{AdminOrder, Links, Peer};
 use crate::node::mail::Mail;
 use crate::store::ShardEnds;
+use crate::telemetry::CoreCounters;
 
 /// RFC 793 says nothing of it; Linux caps it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
@@ -145,6 +146,7 @@ pub struct CorePlan {
     pub listener: OwnedFd,
     pub store: ShardEnds,
     pub admin: crate::mailbox::Receiver<AdminOrder>,
+    pub counters: CoreCounters,
 }
 
 /// What all cores share.
@@ -181,7 +183,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
     let mut peers = mesh(&wakers);
     let mut threads = Vec::with_capacity(cores.len());
     for (index, plan) in cores.into_iter().enumerate() {
-        let CorePlan { settings, listener, store, admin } = plan;
+        let CorePlan { settings, listener, store, admin, counters } = plan;
         let links = Links {
             peers: std::mem::take(&mut peers[index]),
             to_log: store.to_log,
@@ -194,7 +196,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
         let (shared, pulse, waker) = (shared.clone(), pulses[index].clone(), wakers[index].clone());
         let body = move || {
             pin(index);
-            let core = Core::new(settings, reloadable, admissions, links);
+            let core = Core::new(settings, reloadable, admissions, links).counted_by(counters);
             run_core(core, listener, shared, pulse, waker)
         };
         let thread = std::thread::Builder::new()

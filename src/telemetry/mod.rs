@@ -5,8 +5,10 @@
 //! no counter holds a secret, a token, a message's text or an e-mail.
 
 pub mod counters;
+pub mod exposition;
 pub mod logs;
 mod names;
+pub mod process;
 
-pub use counters::{CoreCounters, Counters, Snapshot};
-pub use names::{Counter, Gauge};
+pub use counters::{CoreCounters, Counters, Snapshot, Writers};
+pub use names::{Counter, Gauge, Histogram};

@@ -10,6 +10,7 @@ use crate::node::links::{Links, Peer};
 use crate::node::mail::Mail;
 use crate::node::outbox::Outbox;
 use crate::node::shard::{RATE_LIMITED, Shard};
+use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
 use crate::wire::{close, frame, json};
@@ -31,6 +32,7 @@ const UNEXPECTED_BINARY: Refusal =
 impl<S> Core<S> {
     /// The socket received `bytes`; all of them are used up.
     pub fn received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        self.counters.add(Counter::BytesIn, bytes.len() as u64);
         if self.comes_too_late(slot) {
             return;
         }
@@ -83,7 +85,7 @@ impl<S> Core<S> {
 
     /// Decodes and handles one frame; `None` when there is no whole one.
     fn next_frame(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Option<After>) {
-        let Core { connections, shard, decoder, links, reloadable, .. } = self;
+        let Core { connections, shard, decoder, links, reloadable, counters, .. } = self;
         let limits = &reloadable.limits;
         let connection = &mut connections[slot as usize];
         let (session, outbox) = (connection.session, &mut connection.outbox);
@@ -94,30 +96,47 @@ impl<S> Core<S> {
             Found::NeedMore => return (decoded.consumed, None),
             Found::Violation(reason) => After::Close(reason),
             Found::Close(peer) => {
+                counters.increment(Counter::InClose);
                 // At once, before anything that waits: a page that reconnects first would take the
                 // old socket's late end for the new one's.
                 outbox.drop_queued();
                 outbox.push_own(|out| close::close_echo(out, &peer));
                 After::Closed
             }
-            Found::Pong(_) => After::GoOn,
-            Found::Ping(payload) => match open.guard.ping(payload, limits, now.mono) {
-                Verdict::Fine => {
-                    outbox.push_own(|out| frame::pong(out, payload));
-                    After::GoOn
+            Found::Pong(_) => {
+                counters.increment(Counter::InPong);
+                After::GoOn
+            }
+            Found::Ping(payload) => {
+                counters.increment(Counter::InPing);
+                match open.guard.ping(payload, limits, now.mono) {
+                    Verdict::Fine => {
+                        counters.increment(Counter::OutPong);
+                        outbox.push_own(|out| frame::pong(out, payload));
+                        After::GoOn
+                    }
+                    Verdict::RetryAfter(_) => After::GoOn,
+                    Verdict::Close(reason) => After::Close(reason),
                 }
-                Verdict::RetryAfter(_) => After::GoOn,
-                Verdict::Close(reason) => After::Close(reason),
-            },
+            }
             Found::Binary(_) => {
-                refuse(outbox, UNEXPECTED_BINARY, None);
+                counters.increment(Counter::InRejected);
+                refuse(outbox, UNEXPECTED_BINARY, None, counters);
                 after(open.guard.bad_frame(limits, now.mono))
             }
             Found::Text(text) => {
                 let rules = json::JsonRules::of(limits, open.version);
                 let Open { guard, place, version, .. } = open;
-                let mut asker =
-                    Asker { session, version: *version, guard, place, outbox, limits, now };
+                let mut asker = Asker {
+                    session,
+                    version: *version,
+                    guard,
+                    place,
+                    outbox,
+                    limits,
+                    counters,
+                    now,
+                };
                 match decoder.decode(text, &rules) {
                     Err(rejected) => asker.rejected(rejected),
                     Ok(request) => asker.asked(request, shard, links),
@@ -176,6 +195,7 @@ impl<S> Core<S> {
     }
 
     fn closed_by_peer(&mut self, slot: u32, now: Now) {
+        self.counters.increment(Counter::ClosedByPeer);
         self.leave(slot, now);
         self.end(slot, now);
     }
@@ -189,14 +209,16 @@ struct Asker<'a> {
     place: &'a mut Place,
     outbox: &'a mut Outbox,
     limits: &'a Limits,
+    counters: &'a CoreCounters,
     now: Now,
 }
 
 impl Asker<'_> {
     /// What it sent is no command.
     fn rejected(&mut self, rejected: json::Rejected) -> After {
+        self.counters.increment(Counter::InRejected);
         let is_bad = rejected.refusal.code.is_bad_frame();
-        refuse(self.outbox, rejected.refusal, rejected.reference);
+        refuse(self.outbox, rejected.refusal, rejected.reference, self.counters);
         after(match is_bad {
             true => self.guard.bad_frame(self.limits, self.now.mono),
             false => self.guard.frame(self.now.mono),
@@ -209,6 +231,7 @@ impl Asker<'_> {
         shard: &mut Shard,
         links: &mut Links<S, Adoption>,
     ) -> After {
+        self.counters.increment(Counter::received(&request.command));
         let verdict = if is_signal(&request.command) {
             self.guard.receipt(self.now.mono);
             Verdict::Fine
@@ -221,7 +244,9 @@ impl Asker<'_> {
             Verdict::Fine => match &mut *self.place {
                 Place::Here { room } => shard.command(*room, self.session, request, self.now),
                 Place::Far { owner, mark, .. } => {
-                    if !absorbed(&request.command, mark, self.version) {
+                    if absorbed(&request.command, mark, self.version) {
+                        self.counters.increment(Counter::ReceiptsRepeated);
+                    } else {
                         let peer = links.peer(*owner);
                         self.pass_on(request, peer);
                     }
@@ -245,11 +270,19 @@ impl Asker<'_> {
 
     fn slow_down(&mut self, retry_after_ms: u64, request: Request<'_>) {
         let refusal = Refusal { retry_after_ms: Some(retry_after_ms), ..RATE_LIMITED };
-        refuse(self.outbox, refusal, request.reference.map(|r| r.into_owned()));
+        let reference = request.reference.map(|r| r.into_owned());
+        refuse(self.outbox, refusal, reference, self.counters);
     }
 }
 
-fn refuse(outbox: &mut Outbox, refusal: Refusal, reference: Option<String>) {
+fn refuse(
+    outbox: &mut Outbox,
+    refusal: Refusal,
+    reference: Option<String>,
+    counters: &CoreCounters,
+) {
+    counters.increment(Counter::OutError);
+    counters.increment(Counter::refused(refusal.code));
     outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
 }
 

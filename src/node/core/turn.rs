@@ -10,11 +10,12 @@ use super::{Core, Far};
 use crate::model::{
     CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version,
 };
-use crate::node::batch::{Batch, Level, SharedBatch};
+use crate::node::batch::{Batch, Frames, Level, SharedBatch};
 use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
 use crate::node::links::Links;
 use crate::node::mail::{Candidate, Mail, Told};
 use crate::node::shard::{News, Output};
+use crate::telemetry::Counter;
 use crate::wire::session::Session;
 use crate::wire::{json, upgrade};
 
@@ -35,6 +36,7 @@ impl<S> Core<S> {
         self.go_on_draining(now);
         self.shard.forget_idle();
         self.send_mail();
+        self.survey(now);
         // Who empties a ring tells nobody.
         let is_waiting = self.links.peers.iter().flatten().any(|peer| peer.waiting() > 0);
         self.flush_at = is_waiting.then(|| now.mono.after(FLUSH_AGAIN_MS));
@@ -171,6 +173,7 @@ impl<S> Core<S> {
 
     fn give(&mut self, shared: &SharedBatch, locals: &[SessionId], now: Now) {
         let bytes_max = self.reloadable.limits.outbox_bytes;
+        let mut delivered = Frames::default();
         for &session in locals {
             let Some(connection) = self.connections.get_mut(session.slot as usize) else {
                 continue;
@@ -183,13 +186,15 @@ impl<S> Core<S> {
             let outbox = &mut connection.outbox;
             let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
-            outbox.push_batch(shared, &open.user, open.version, level);
+            delivered += outbox.push_batch(shared, &open.user, open.version, level);
             if outbox.backlog_bytes() > bytes_max {
                 self.close(session.slot, CloseReason::FellBehind, now);
             } else {
                 self.attend(session.slot);
             }
         }
+        self.counters.add(Counter::DeliveredEvents, delivered.events.into());
+        self.counters.add(Counter::DeliveredSignals, delivered.signals.into());
     }
 
     /// Something for one socket here. `from` is the core that owns its conversation.
@@ -211,7 +216,10 @@ impl<S> Core<S> {
             }
             Told::Read(message) => self.connections[slot as usize].note_receipt(message),
             Told::Close(reason) => self.close(slot, reason, now),
-            Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
+            Told::Reply(reply) => {
+                self.count_reply(&reply);
+                self.push_frames(slot, now, |out| json::reply(out, &reply));
+            }
             Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
             Told::Frames(frames) => self.push_history(slot, frames, now),
         }
@@ -261,6 +269,7 @@ impl<S> Core<S> {
             Place::Far { conversation, owner: from, mark: None }
         };
         connection.permits.handshake = None;
+        self.counters.increment(Counter::SocketsOpened);
         connection.phase = Phase::Open(Box::new(Open {
             wire: Session::new(Connection::session_limits(limits)),
             user: identity.user.clone(),
@@ -277,6 +286,7 @@ impl<S> Core<S> {
             let user = identity.user.clone();
             let limits = HelloLimits::of(limits);
             let hello = Reply::Hello { conversation: hello_to, user, seq, epoch, limits };
+            self.counters.increment(Counter::reply(&hello));
             connection.outbox.push_own(|out| json::reply(out, &hello));
         }
         self.arm(slot);

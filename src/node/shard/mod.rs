@@ -18,6 +18,7 @@ mod reveal;
 mod room;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -40,6 +41,7 @@ use crate::model::{
     Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
     Request, SessionId, UserId,
 };
+use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::json;
 
 /// Where a session's answer to an admin command goes.
@@ -113,6 +115,7 @@ pub struct Shard {
     dirty: Vec<usize>,
     idle: Vec<usize>,
     effects: Vec<Effect>,
+    counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
     pub(super) to_readers: VecDeque<LoadRequest>,
@@ -186,6 +189,7 @@ impl Shard {
             dirty: Vec::new(),
             idle: Vec::new(),
             effects: Vec::new(),
+            counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -194,6 +198,15 @@ impl Shard {
             is_stopped: false,
             news: VecDeque::new(),
         }
+    }
+
+    pub(super) fn count_in(&mut self, counters: Rc<CoreCounters>) {
+        self.counters = counters;
+    }
+
+    /// What was decided and waits for the log, and questions that wait for an answer.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.reveals.len(), self.loads.len())
     }
 
     pub fn is_accepting(&self) -> bool {
@@ -221,7 +234,15 @@ impl Shard {
             self.tell(session, Told::Reply(reply));
             return;
         }
-        self.with_chat(room, now, |chat, ids, out| chat.handle(session, request, ids, now, out));
+        let mut is_repeated = false;
+        let is_receipt = matches!(request.command, Command::Read { .. });
+        self.with_chat(room, now, |chat, ids, out| {
+            chat.handle(session, request, ids, now, out);
+            is_repeated = is_receipt && out.is_empty();
+        });
+        if is_repeated {
+            self.counters.increment(Counter::ReceiptsRepeated);
+        }
     }
 
     /// The same for a socket on another core.
@@ -374,6 +395,7 @@ impl Shard {
             chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };
+        self.counters.increment(Counter::signal(signal));
         self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
         self.touch(room);
     }
@@ -388,6 +410,7 @@ impl Shard {
 
     fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
         self.ticket += 1;
+        self.counters.increment(Counter::Loads);
         let conversation = self.rooms[room].id.clone();
         self.rooms[room].under_way += 1;
         self.loads.insert(self.ticket, load);

@@ -59,6 +59,12 @@ impl Room {
         }
     }
 
+    pub fn push_event(&mut self, audience: Audience, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !(self.locals.is_empty() && self.remotes.is_empty()) {
+            self.batch.push_event(audience, encode);
+        }
+    }
+
     pub fn remote_joined(&mut self, core: u16) {
         match self.remotes.iter_mut().find(|(at, _)| *at == core) {
             Some((_, count)) => *count += 1,
