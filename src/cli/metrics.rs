@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use crate::http::{self, HttpCounts};
-use crate::store::SizeHandle;
+use crate::store::{Running, SizeHandle};
 use crate::telemetry::Counters;
 use crate::telemetry::exposition::{self, Kind, Reading};
-use crate::telemetry::logs::LostLines;
+use crate::telemetry::logs::{Logs, LostLines};
 use crate::telemetry::process;
 
 pub struct Metrics {
-    pub counters: Counters,
-    pub sizes: SizeHandle,
-    pub lost_lines: LostLines,
-    pub health: Arc<dyn http::Health>,
+    counters: Counters,
+    sizes: SizeHandle,
+    lost_lines: LostLines,
+    health: Arc<dyn http::Health>,
 }
 
 fn reading(name: &'static str, help: &'static str, kind: Kind, value: f64) -> Reading {
@@ -65,6 +65,15 @@ fn requests(http: HttpCounts) -> Vec<Reading> {
 }
 
 impl Metrics {
+    pub fn new(
+        counters: Counters,
+        store: &Running,
+        logs: &Logs,
+        health: Arc<dyn http::Health>,
+    ) -> Metrics {
+        Metrics { counters, sizes: store.size_handle(), lost_lines: logs.lost_lines(), health }
+    }
+
     fn store(&self) -> Vec<Reading> {
         let sizes = match self.sizes.sizes() {
             Ok(sizes) => sizes,

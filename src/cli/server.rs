@@ -98,12 +98,7 @@ pub fn serve(
     };
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
     let health = Arc::new(Health::default());
-    let metrics = Metrics {
-        counters,
-        sizes: store.size_handle(),
-        lost_lines: logs.lost_lines(),
-        health: health.clone(),
-    };
+    let metrics = Metrics::new(counters, &store, logs, health.clone());
     let ports = HttpPorts {
         shards: Arc::new(gate),
         directory: Arc::new(Directory(store.read_handle())),

@@ -92,35 +92,28 @@ impl<S> Core<S> {
         let Phase::Open(open) = &mut connection.phase else { return (0, None) };
         let open = &mut **open;
         let decoded = open.wire.decode(bytes);
+        count_found(&decoded.found, counters);
         let after = match decoded.found {
             Found::NeedMore => return (decoded.consumed, None),
             Found::Violation(reason) => After::Close(reason),
             Found::Close(peer) => {
-                counters.increment(Counter::InClose);
                 // At once, before anything that waits: a page that reconnects first would take the
                 // old socket's late end for the new one's.
                 outbox.drop_queued();
                 outbox.push_own(|out| close::close_echo(out, &peer));
                 After::Closed
             }
-            Found::Pong(_) => {
-                counters.increment(Counter::InPong);
-                After::GoOn
-            }
-            Found::Ping(payload) => {
-                counters.increment(Counter::InPing);
-                match open.guard.ping(payload, limits, now.mono) {
-                    Verdict::Fine => {
-                        counters.increment(Counter::OutPong);
-                        outbox.push_own(|out| frame::pong(out, payload));
-                        After::GoOn
-                    }
-                    Verdict::RetryAfter(_) => After::GoOn,
-                    Verdict::Close(reason) => After::Close(reason),
+            Found::Pong(_) => After::GoOn,
+            Found::Ping(payload) => match open.guard.ping(payload, limits, now.mono) {
+                Verdict::Fine => {
+                    counters.increment(Counter::OutPong);
+                    outbox.push_own(|out| frame::pong(out, payload));
+                    After::GoOn
                 }
-            }
+                Verdict::RetryAfter(_) => After::GoOn,
+                Verdict::Close(reason) => After::Close(reason),
+            },
             Found::Binary(_) => {
-                counters.increment(Counter::InRejected);
                 refuse(outbox, UNEXPECTED_BINARY, None, counters);
                 after(open.guard.bad_frame(limits, now.mono))
             }
@@ -284,6 +277,17 @@ fn refuse(
     counters.increment(Counter::OutError);
     counters.increment(Counter::refused(refusal.code));
     outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
+}
+
+/// Texts are counted when it is known what they ask for.
+fn count_found(found: &Found<'_>, counters: &CoreCounters) {
+    match found {
+        Found::Ping(_) => counters.increment(Counter::InPing),
+        Found::Pong(_) => counters.increment(Counter::InPong),
+        Found::Close(_) => counters.increment(Counter::InClose),
+        Found::Binary(_) => counters.increment(Counter::InRejected),
+        Found::Text(_) | Found::NeedMore | Found::Violation(_) => {}
+    }
 }
 
 fn after(verdict: Verdict) -> After {

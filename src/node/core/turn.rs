@@ -220,7 +220,10 @@ impl<S> Core<S> {
                 self.count_reply(&reply);
                 self.push_frames(slot, now, |out| json::reply(out, &reply));
             }
-            Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
+            Told::Signal(signal) => {
+                self.counters.increment(Counter::DeliveredSignals);
+                self.push_frames(slot, now, |out| json::signal(out, &signal));
+            }
             Told::Frames(frames) => self.push_history(slot, frames, now),
         }
     }
