@@ -1,7 +1,7 @@
 //! The names of what is counted, as they stand in the metrics (docs/operating.md says what each of
 //! them is good for). A counter's family is written there with `_total` behind it.
 
-use crate::model::{CloseReason, Command, ErrorCode, EventBody, Reply, Signal};
+use crate::model::{CloseReason, Command, ErrorCode, EventBody, Reply, SessionCommand, Signal};
 
 /// Who counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +114,12 @@ named! {
             InEdit = "message_edit",
             InDelete = "message_delete",
             InRejected = "rejected",
+            InHistory = "history",
             InPing = "ping",
-            InPong = "pong",
-            InClose = "close",
+            InRefresh = "refresh_token",
+            InPingFrame = "ping_frame",
+            InPongFrame = "pong_frame",
+            InCloseFrame = "close_frame",
         }
         Shard "loquat_frames_out"
             "Frames that were made, each counted once however many sockets got it." "type" {
@@ -131,8 +134,12 @@ named! {
             OutAck = "ack",
             OutError = "error",
             OutHello = "hello",
-            OutPing = "ping",
+            OutResumed = "resumed",
+            OutResync = "resync",
             OutPong = "pong",
+            OutTokenExpiring = "token_expiring",
+            OutPingFrame = "ping_frame",
+            OutPongFrame = "pong_frame",
         }
         Shard "loquat_deliveries"
             "Frames of conversations that were handed to sockets, once for each socket." "kind" {
@@ -240,6 +247,14 @@ impl Counter {
         }
     }
 
+    pub fn received_of_session(command: &SessionCommand<'_>) -> Counter {
+        match command {
+            SessionCommand::History(_) => Counter::InHistory,
+            SessionCommand::Ping => Counter::InPing,
+            SessionCommand::RefreshToken { .. } => Counter::InRefresh,
+        }
+    }
+
     pub fn event(body: &EventBody) -> Counter {
         match body {
             EventBody::Message(_) => Counter::OutMessage,
@@ -263,6 +278,11 @@ impl Counter {
             Reply::Ack(_) => Counter::OutAck,
             Reply::Error { .. } => Counter::OutError,
             Reply::Hello { .. } => Counter::OutHello,
+            Reply::Presence { .. } => Counter::OutPresence,
+            Reply::Resumed(_) => Counter::OutResumed,
+            Reply::Resync { .. } => Counter::OutResync,
+            Reply::Pong { .. } => Counter::OutPong,
+            Reply::TokenExpiring { .. } => Counter::OutTokenExpiring,
         }
     }
 

@@ -110,6 +110,29 @@ fn what_waits_on_slow_sockets_is_seen() {
 }
 
 #[test]
+fn who_catches_up_is_counted_until_it_is_level() {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.sockets[bob].room = Some(0);
+    for _ in 0..40 {
+        world.say(ann, &"x".repeat(9_000));
+    }
+    look_around(&mut world);
+    assert_eq!(
+        (counted(&world, Counter::CatchUps), gauge(&world, 0, Gauge::CatchingUp)),
+        (vec![1], 1)
+    );
+    world.take(bob, None);
+    look_around(&mut world);
+    assert_eq!(
+        (counted(&world, Counter::CatchUps), gauge(&world, 0, Gauge::CatchingUp)),
+        (vec![1], 0)
+    );
+    assert_eq!(world.contents(bob).len(), 40);
+    world.finish();
+}
+
+#[test]
 fn a_walk_over_many_sockets_takes_more_than_one_turn() {
     const SOCKETS: usize = 9_000;
     let handshakes = Rate { per_second: 100_000, burst: 100_000 };

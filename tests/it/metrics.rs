@@ -155,6 +155,10 @@ async fn operators_alone_see_them_and_nobody_s_name_is_in_them() {
     assert_eq!(page.sum("loquat_draining", &[]), 0.0);
     assert!(page.sum("process_resident_memory_bytes", &[]) > 1_000_000.0);
     assert!(page.sum("process_open_fds", &[]) > 5.0);
+    let manual = include_str!("../../docs/operating.md");
+    for name in page.kinds.keys() {
+        assert!(manual.contains(&format!("`{name}`")), "the manual does not explain {name}");
+    }
     for (name, labels) in page.series() {
         let unit = ["loquat_", "process_"].iter().any(|prefix| name.starts_with(prefix));
         assert!(unit && labels.len() <= 2, "{name} {labels:?}");

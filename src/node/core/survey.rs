@@ -4,6 +4,7 @@
 use super::Core;
 use crate::model::{Mono, Now, Reply};
 use crate::node::connection::Phase;
+use crate::node::mail::Pace;
 use crate::telemetry::{Counter, Gauge};
 
 const EVERY_MS: u64 = 1_000;
@@ -26,6 +27,7 @@ struct Found {
     closing: u64,
     outbox_bytes: u64,
     outbox_largest_bytes: u64,
+    catching_up: u64,
 }
 
 impl<S> Core<S> {
@@ -72,8 +74,12 @@ impl<S> Core<S> {
             let bytes = connection.outbox.bytes() as u64;
             found.outbox_bytes += bytes;
             found.outbox_largest_bytes = found.outbox_largest_bytes.max(bytes);
-            match connection.phase {
-                Phase::Open(_) | Phase::Echo(_) => found.sockets += 1,
+            match &connection.phase {
+                Phase::Open(open) => {
+                    found.sockets += 1;
+                    found.catching_up += u64::from(open.pace != Pace::Live);
+                }
+                Phase::Echo(_) => found.sockets += 1,
                 Phase::Head(_) | Phase::Admitting(_) => found.handshakes += 1,
                 Phase::Closing(_) => found.closing += 1,
                 Phase::Plain(_) | Phase::Leaving { .. } | Phase::Gone => {}
@@ -88,6 +94,7 @@ impl<S> Core<S> {
         self.counters.set(Gauge::Sockets, found.sockets);
         self.counters.set(Gauge::Handshakes, found.handshakes);
         self.counters.set(Gauge::SocketsClosing, found.closing);
+        self.counters.set(Gauge::CatchingUp, found.catching_up);
         self.counters.set(Gauge::OutboxBytes, found.outbox_bytes);
         self.counters.set(Gauge::OutboxLargestBytes, found.outbox_largest_bytes);
     }
