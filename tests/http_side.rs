@@ -148,6 +148,7 @@ fn readiness_names_its_reason_on_both_ports_without_a_token() {
         }
     };
     check(|_| {}, "/readyz", 200, "");
+    check(|vitals| vitals.has_room = false, "/readyz", 503, "overload");
     check(|vitals| vitals.is_accepting = false, "/readyz", 503, "storage_unavailable");
     check(|vitals| vitals.is_draining = true, "/readyz", 503, "draining");
     check(|_| {}, "/livez", 200, "");
@@ -429,6 +430,20 @@ fn after_the_stop_nothing_is_taken() {
     let refused = server.public(LIVE);
     assert_eq!((refused.status, refused.code().as_str()), (503, "overload"));
     server.handle.stop();
+}
+
+#[test]
+fn the_thread_gives_a_sign_of_life_until_it_ends() {
+    let server = Server::start();
+    let heartbeat = server.handle.heartbeat();
+    let first = heartbeat.beats().expect("it serves");
+    let begun = std::time::Instant::now();
+    while heartbeat.beats().expect("it serves") < first + 2 {
+        assert!(begun.elapsed() < PATIENCE, "it does not beat");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.handle.stop();
+    assert_eq!(heartbeat.beats(), None);
 }
 
 #[test]

@@ -131,6 +131,7 @@ pub fn serve(
         admissions: Admissions::new(&settings.limits, caps(settings)),
         hand_to_http,
         descriptors_max: descriptors_max(),
+        http: http.heartbeat(),
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
@@ -411,6 +412,7 @@ impl http::Health for Health {
             oldest_turn_ms: quiet.max().unwrap_or(0),
             is_listening: !pulses.is_empty(),
             is_accepting: pulses.iter().all(|pulse| pulse.is_accepting.load(Ordering::Relaxed)),
+            has_room: pulses.iter().all(|pulse| pulse.has_room.load(Ordering::Relaxed)),
             is_draining: self.is_draining.load(Ordering::Relaxed),
         }
     }

@@ -70,6 +70,8 @@ pub struct Vitals {
     pub is_listening: bool,
     /// The store takes records.
     pub is_accepting: bool,
+    /// There is memory for more sockets.
+    pub has_room: bool,
     /// SIGTERM came.
     pub is_draining: bool,
 }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::socket::Socket;
 use super::turn::{Pulse, Reactor, Shared};
-use super::watchdog;
+use super::watchdog::{self, Watched};
 use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, ring};
 use crate::node::admission::Admissions;
@@ -26,7 +26,7 @@ use crate::node::core::{Core, CoreSettings, Reloadable};
 use crate::node::links::{AdminOrder, Links, Peer};
 use crate::node::mail::Mail;
 use crate::store::ShardEnds;
-use crate::telemetry::CoreCounters;
+use crate::telemetry::{CoreCounters, Heartbeat};
 
 /// RFC 793 says nothing of it; Linux caps it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
@@ -157,6 +157,8 @@ pub struct Plan {
     pub admissions: Arc<Admissions>,
     pub hand_to_http: Box<dyn Fn(OwnedFd, Vec<u8>) + Send + Sync>,
     pub descriptors_max: u64,
+    /// The HTTP thread's sign of life: without one the process ends as well.
+    pub http: Arc<Heartbeat>,
 }
 
 /// The reactors at work.
@@ -170,7 +172,7 @@ pub struct Running {
 
 /// Starts a thread per core.
 pub fn start(plan: Plan) -> io::Result<Running> {
-    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max } = plan;
+    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max, http } = plan;
     let shared = Arc::new(Shared {
         reloadable: ArcSwap::new(reloadable.clone()),
         reloads: AtomicU64::new(0),
@@ -204,7 +206,8 @@ pub fn start(plan: Plan) -> io::Result<Running> {
             .spawn(move || guarded(index, body))?;
         threads.push(thread);
     }
-    watchdog::start(wakers.clone(), pulses.clone(), shared.clone())?;
+    let watched = Watched { wakers: wakers.clone(), pulses: pulses.clone(), http };
+    watchdog::start(watched, shared.clone())?;
     Ok(Running { threads, shared, wakers, pulses, admissions })
 }
 

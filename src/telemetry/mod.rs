@@ -6,9 +6,11 @@
 
 pub mod counters;
 pub mod exposition;
+mod heartbeat;
 pub mod logs;
 mod names;
 pub mod process;
 
 pub use counters::{CoreCounters, Counters, Snapshot, Writers};
+pub use heartbeat::Heartbeat;
 pub use names::{Counter, Gauge, Histogram};

@@ -144,6 +144,7 @@ pub fn world() -> World {
             oldest_turn_ms: 3,
             is_listening: true,
             is_accepting: true,
+            has_room: true,
             is_draining: false,
         }),
         is_readable: Mutex::new(true),
