@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use loquat::http::{
     self, AdminReply, AdminSettings, AdminToken, Busy, ConversationEntry, DemoUser, Directory,
-    Health, HttpBounds, HttpHandle, HttpPorts, HttpSettings, MemberEntry, Shards, Unreadable,
-    Vitals,
+    Health, HttpBounds, HttpCounts, HttpHandle, HttpPorts, HttpSettings, MemberEntry, Metrics,
+    Shards, Unreadable, Vitals,
 };
 use loquat::model::{ConversationId, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
@@ -105,6 +105,12 @@ impl Health for World {
     }
 }
 
+impl Metrics for World {
+    fn exposition(&self, http: HttpCounts) -> String {
+        format!("unauthorized {}\n", http.unauthorized)
+    }
+}
+
 pub fn conversation(id: &str) -> ConversationId {
     ConversationId::parse(id).unwrap()
 }
@@ -138,6 +144,7 @@ pub fn world() -> World {
             oldest_turn_ms: 3,
             is_listening: true,
             is_accepting: true,
+            has_room: true,
             is_draining: false,
         }),
         is_readable: Mutex::new(true),
@@ -163,8 +170,12 @@ impl Server {
 
     pub fn with(settings: HttpSettings) -> Server {
         let world = Arc::new(world());
-        let ports =
-            HttpPorts { shards: world.clone(), directory: world.clone(), health: world.clone() };
+        let ports = HttpPorts {
+            shards: world.clone(),
+            directory: world.clone(),
+            health: world.clone(),
+            metrics: world.clone(),
+        };
         let handle = http::start(settings, ports).unwrap();
         let reactor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         Server { handle, world, reactor }

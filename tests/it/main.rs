@@ -12,6 +12,7 @@ mod handshake;
 mod harness_itself;
 mod history;
 mod messages;
+mod metrics;
 mod peers;
 mod presence;
 mod rates;

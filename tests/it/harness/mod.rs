@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod exposition;
 pub mod fake;
 pub mod process;
 pub mod raw;
