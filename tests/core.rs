@@ -8,6 +8,8 @@ mod admin;
 mod checked;
 #[path = "core/client.rs"]
 mod client;
+#[path = "core/counting.rs"]
+mod counting;
 #[path = "core/decode.rs"]
 mod decode;
 #[path = "core/drain.rs"]

@@ -152,6 +152,7 @@ fn readiness_names_its_reason_on_both_ports_without_a_token() {
         }
     };
     check(|_| {}, "/readyz", 200, "");
+    check(|vitals| vitals.has_room = false, "/readyz", 503, "overload");
     check(|vitals| vitals.is_accepting = false, "/readyz", 503, "storage_unavailable");
     check(|vitals| vitals.is_draining = true, "/readyz", 503, "draining");
     check(|_| {}, "/livez", 200, "");
@@ -183,6 +184,18 @@ fn without_the_token_nothing_is_told() {
     check(&format!("{one}{one}"), list);
     assert_eq!(server.handle.counts().unauthorized, 10);
     assert_eq!(server.take_commands(), []);
+}
+
+#[test]
+fn metrics_are_a_text_for_those_who_have_the_token() {
+    let server = Server::start();
+    let refused = server.admin_raw("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!((refused.status, refused.code()), (401, "unauthorized".to_owned()));
+    let answer = server.admin("GET /metrics", "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "unauthorized 1\n"));
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(content_type));
+    assert_eq!(server.public("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").status, 404);
 }
 
 #[test]
@@ -421,6 +434,20 @@ fn after_the_stop_nothing_is_taken() {
     let refused = server.public(LIVE);
     assert_eq!((refused.status, refused.code().as_str()), (503, "overload"));
     server.handle.stop();
+}
+
+#[test]
+fn the_thread_gives_a_sign_of_life_until_it_ends() {
+    let server = Server::start();
+    let heartbeat = server.handle.heartbeat();
+    let first = heartbeat.beats().expect("it serves");
+    let begun = std::time::Instant::now();
+    while heartbeat.beats().expect("it serves") < first + 2 {
+        assert!(begun.elapsed() < PATIENCE, "it does not beat");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.handle.stop();
+    assert_eq!(heartbeat.beats(), None);
 }
 
 #[test]

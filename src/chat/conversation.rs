@@ -54,7 +54,7 @@ pub struct Conversation {
     pub(super) has_stored_marks: bool,
     /// Users with receipts that wait for the store.
     pub(super) receipts_waiting: BTreeSet<UserIndex>,
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl Conversation {

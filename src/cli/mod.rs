@@ -9,6 +9,7 @@ mod demo;
 mod demo_secret;
 mod flags;
 mod launch;
+mod metrics;
 mod preflight;
 mod serve;
 mod server;

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::api::Memberships;
 use super::launch::{Launch, Mode};
+use super::metrics::Metrics;
 use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
@@ -35,7 +36,8 @@ use crate::node::links::AdminOrder;
 use crate::node::placement::Placement;
 use crate::node::shard::ShardSettings;
 use crate::reactor::{self, CorePlan, Plan, Pulse, RingError, Waker};
-use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreSettings};
+use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreCounters, StoreSettings};
+use crate::telemetry::Counters;
 use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
@@ -91,7 +93,9 @@ pub fn serve(
     let wakers: Vec<Waker> = (0..shards).map(|_| Waker::new()).collect();
     let ports = wakers.iter().map(|w| ShardPorts { doorbell: w.bell.clone() }).collect();
     let fatal = Arc::new(|context: String| reactor::fatal(&context));
-    let (store, ends) = opened.start(ports, fatal)?;
+    let (counters, writers) = Counters::new(shards);
+    let for_store = StoreCounters { log: writers.log, pages: writers.pages };
+    let (store, ends) = opened.counted_by(for_store).start(ports, fatal)?;
     let placement = Placement {
         seed: getrandom::u64().map_err(ServerError::Random)?,
         cores: u16::try_from(shards).unwrap_or(u16::MAX),
@@ -100,12 +104,14 @@ pub fn serve(
     let gate = Arc::new(gate);
     let health = Arc::new(Health::default());
     let access = settings.access;
+    let metrics = Metrics::new(counters, &store, logs, health.clone());
     let ports = HttpPorts {
         shards: gate.clone(),
         questions: gate,
         memberships: Arc::new(Memberships { read: store.read_handle(), access }),
         directory: Arc::new(Directory(store.read_handle())),
         health: health.clone(),
+        metrics: Arc::new(metrics),
     };
     let current: http::Gate = Arc::new(ArcSwap::from_pointee(reloadable(settings)?));
     let listening = listening(address);
@@ -119,12 +125,14 @@ pub fn serve(
         .into_iter()
         .zip(listeners)
         .zip(admin_ends)
+        .zip(writers.cores)
         .enumerate()
-        .map(|(index, ((store, listener), admin))| CorePlan {
+        .map(|(index, (((store, listener), admin), counters))| CorePlan {
             settings: core_settings(launch, index, placement, epoch, address),
             listener,
             store,
             admin,
+            counters,
         })
         .collect();
     let running = reactor::start(Plan {
@@ -134,6 +142,7 @@ pub fn serve(
         admissions: Admissions::new(&settings.limits, caps(settings)),
         hand_to_http,
         descriptors_max: descriptors_max(),
+        http: http.heartbeat(),
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
@@ -433,6 +442,7 @@ impl http::Health for Health {
             oldest_turn_ms: quiet.max().unwrap_or(0),
             is_listening: !pulses.is_empty(),
             is_accepting: pulses.iter().all(|pulse| pulse.is_accepting.load(Ordering::Relaxed)),
+            has_room: pulses.iter().all(|pulse| pulse.has_room.load(Ordering::Relaxed)),
             is_draining: self.is_draining.load(Ordering::Relaxed),
         }
     }

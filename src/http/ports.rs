@@ -1,6 +1,7 @@
 //! What the HTTP side needs from the rest of the server, as traits: whoever wires the process
 //! together implements them. No tokio here, so that implementers need none.
 
+use super::handover::HttpCounts;
 use crate::model::{ConversationId, Identity, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::question::{AnswerTo, Question};
@@ -91,10 +92,18 @@ pub struct Vitals {
     pub is_listening: bool,
     /// The store takes records.
     pub is_accepting: bool,
+    /// There is memory for more sockets.
+    pub has_room: bool,
     /// SIGTERM came.
     pub is_draining: bool,
 }
 
 pub trait Health: Send + Sync {
     fn vitals(&self) -> Vitals;
+}
+
+/// The metrics, as text that Prometheus reads. This may block: it runs on a thread of its own kind.
+pub trait Metrics: Send + Sync {
+    /// `http`: what the HTTP side itself has counted.
+    fn exposition(&self, http: HttpCounts) -> String;
 }

@@ -1,6 +1,6 @@
 //! What the server says to one socket: acks, errors, close codes.
 
-use super::history::History;
+use super::history::{History, Reader};
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::time::Wall;
 use crate::limits::Limits;
@@ -116,9 +116,9 @@ pub struct Resumed {
     pub from: Seq,
     pub to: Seq,
     /// At most `MARKS_SHOWN_MAX`, in the order of the users.
-    pub marks: Vec<(UserId, MessageId)>,
+    pub marks: Vec<Reader>,
     /// How many there are.
-    pub marks_count: u64,
+    pub marks_count: u32,
 }
 
 /// What a client should know about this server's settings.

@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod admission;
 pub mod batch;
+mod ceiling;
+mod closing;
 pub mod connection;
 pub mod core;
 pub mod journal;

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,6 +53,11 @@ impl Pages {
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;
         Ok(pages)
+    }
+
+    /// Blocks of 512 bytes that sled's file takes.
+    pub fn blocks(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.blocks())
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<IVec>, StoreError> {

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use loquat::auth::{Algorithm, Key, Keys, NewToken, Rules, Verifier, issue};
 use loquat::http::{
     self, AdminReply, AdminSettings, AdminToken, ApiSettings, Busy, ConversationEntry, DemoUser,
-    Directory, Health, HttpBounds, HttpHandle, HttpPorts, HttpSettings, MemberEntry, Memberships,
-    Questions, Shards, Unreadable, Vitals,
+    Directory, Health, HttpBounds, HttpCounts, HttpHandle, HttpPorts, HttpSettings, MemberEntry,
+    Memberships, Metrics, Questions, Shards, Unreadable, Vitals,
 };
 use loquat::limits::Limits;
 use loquat::model::{Access, ConversationId, Identity, Role, UserId, Wall};
@@ -152,6 +152,12 @@ impl Health for World {
     }
 }
 
+impl Metrics for World {
+    fn exposition(&self, http: HttpCounts) -> String {
+        format!("unauthorized {}\n", http.unauthorized)
+    }
+}
+
 pub fn conversation(id: &str) -> ConversationId {
     ConversationId::parse(id).unwrap()
 }
@@ -190,6 +196,7 @@ pub fn world() -> World {
             oldest_turn_ms: 3,
             is_listening: true,
             is_accepting: true,
+            has_room: true,
             is_draining: false,
         }),
         is_readable: Mutex::new(true),
@@ -237,6 +244,7 @@ pub fn ports(world: &Arc<World>) -> HttpPorts {
         memberships: world.clone(),
         directory: world.clone(),
         health: world.clone(),
+        metrics: world.clone(),
     }
 }
 

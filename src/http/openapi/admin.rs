@@ -54,6 +54,8 @@ pub fn rows() -> Vec<Row> {
         post("/admin/users/{user}/revoke", "revoke", "Refuses tokens issued before a time")
             .takes::<RevokeBody>()
             .answers_bare(204, "done"),
+        get("/metrics", "metrics", "Figures, in the text format of Prometheus")
+            .answers_bare(200, "as of now"),
         get("/openapi.json", "openapi", "This document").answers_bare(200, "OpenAPI 3.1"),
     ];
     rows.into_iter().map(common).collect()

@@ -23,6 +23,7 @@ mod room;
 mod session;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -47,6 +48,7 @@ use crate::model::{
     Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
     Request, SessionId, UserId,
 };
+use crate::telemetry::{CoreCounters, Counter};
 
 /// Where a session's answer to an admin command goes.
 pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
@@ -129,6 +131,7 @@ pub struct Shard {
     dirty: Vec<usize>,
     idle: Vec<usize>,
     effects: Vec<Effect>,
+    counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
     pub(super) to_readers: VecDeque<LoadRequest>,
@@ -193,6 +196,7 @@ impl Shard {
             dirty: Vec::new(),
             idle: Vec::new(),
             effects: Vec::new(),
+            counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -201,6 +205,15 @@ impl Shard {
             is_stopped: false,
             news: VecDeque::new(),
         }
+    }
+
+    pub(super) fn count_in(&mut self, counters: Rc<CoreCounters>) {
+        self.counters = counters;
+    }
+
+    /// What was decided and waits for the log, and questions that wait for an answer.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.reveals.len(), self.loads.len())
     }
 
     pub fn is_accepting(&self) -> bool {
@@ -228,7 +241,15 @@ impl Shard {
             self.tell(session, Told::Reply(reply));
             return;
         }
-        self.with_chat(room, now, |chat, ids, out| chat.handle(session, request, ids, now, out));
+        let mut is_repeated = false;
+        let is_receipt = matches!(request.command, Command::Read { .. });
+        self.with_chat(room, now, |chat, ids, out| {
+            chat.handle(session, request, ids, now, out);
+            is_repeated = is_receipt && out.is_empty();
+        });
+        if is_repeated {
+            self.counters.increment(Counter::ReceiptsRepeated);
+        }
     }
 
     /// The same for a socket on another core.
@@ -242,15 +263,17 @@ impl Shard {
         }
     }
 
-    /// New limits for what comes.
-    pub fn set_limits(&mut self, limits: &Limits) {
+    /// New limits, also for the buckets that are in use.
+    pub fn set_limits(&mut self, limits: &Limits, now: Now) {
         self.settings.limits = limits.clone();
-        self.user_buckets.clear();
+        for bucket in self.user_buckets.values_mut() {
+            bucket.set_rate(limits.events_per_user_and_shard, now.mono);
+        }
         self.chat_settings =
             Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
         for (_, room) in &mut self.rooms {
             if let Some(chat) = &mut room.chat {
-                chat.set_settings(self.chat_settings.clone());
+                chat.set_settings(self.chat_settings.clone(), now);
             }
         }
     }
@@ -361,6 +384,7 @@ impl Shard {
 
     fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
         self.ticket += 1;
+        self.counters.increment(Counter::Loads);
         let conversation = self.rooms[room].id.clone();
         self.rooms[room].under_way += 1;
         self.loads.insert(self.ticket, load);

@@ -12,10 +12,11 @@ use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
 };
-use crate::node::batch::{Audience, Keep};
+use crate::node::batch::Audience;
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
 use crate::node::question::Answer;
+use crate::telemetry::Counter;
 use crate::wire::json;
 
 /// What is held back until it is on disk.
@@ -134,14 +135,15 @@ impl Shard {
         match client_msg_id(event) {
             Some(id) => {
                 let own = Audience::OnlyV2Of(origin.user.clone());
-                held.push(own, Keep::Always, |out| json::event(out, event, Some(id)));
+                held.push_event(own, |out| json::event(out, event, Some(id)));
                 let others = Audience::AllButV2Of(origin.user);
-                held.push(others, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(others, |out| json::event(out, event, None));
             }
             None => {
-                held.push(Audience::All, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(Audience::All, |out| json::event(out, event, None));
             }
         }
+        self.counters.increment(Counter::event(&event.body));
         self.touch(room);
     }
 

@@ -233,13 +233,13 @@ fn end_of_replay(json: &mut Writer<'_>, resumed: &Resumed) {
     json.raw(r#"{"type":"resumed","from":"#).seq(resumed.from);
     json.raw(r#","to":"#).seq(resumed.to);
     json.raw(r#","marks":{"#);
-    for (n, (user, message)) in resumed.marks.iter().enumerate() {
+    for (n, reader) in resumed.marks.iter().enumerate() {
         if n > 0 {
             json.raw(",");
         }
-        json.string(&user.to_string()).raw(":").number(message.0);
+        json.string(&reader.user.to_string()).raw(":").number(reader.mark.0);
     }
-    json.raw(r#"},"marks_count":"#).number(resumed.marks_count).raw("}");
+    json.raw(r#"},"marks_count":"#).number(u64::from(resumed.marks_count)).raw("}");
 }
 
 fn acknowledge(json: &mut Writer<'_>, ack: &Ack) {
