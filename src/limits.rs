@@ -34,8 +34,14 @@ pub const HISTORY_MESSAGES_DEFAULT: u32 = 50;
 pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Users that a list in a frame names at most; the count beside it is whole.
 pub const LISTED_USERS_MAX: usize = 50;
+/// Questions about the past that a shard has under way at once.
+pub const QUESTIONS_MAX: usize = 512;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
+/// Marks of one conversation that are counted at most.
+pub const MARKS_COUNTED_MAX: u32 = 20_000;
+/// First sends of one step when a filter of them is made.
+pub const FIRST_SENDS_MAX: usize = 4_096;
 /// Pieces of the log that one turn hands to sockets which follow it.
 pub const FEEDS_PER_TURN_MAX: usize = 32;
 /// Reads of past events that a shard has under way for them.

@@ -24,8 +24,12 @@ mod handshake;
 mod liveness;
 #[path = "core/overload.rs"]
 mod overload;
+#[path = "core/past.rs"]
+mod past;
 #[path = "core/pump.rs"]
 mod pump;
+#[path = "core/questions.rs"]
+mod questions;
 #[path = "core/resume.rs"]
 mod resume;
 #[path = "core/session.rs"]

@@ -6,5 +6,7 @@ mod damage;
 mod endings;
 #[path = "store/folding.rs"]
 mod folding;
+#[path = "store/past.rs"]
+mod past;
 #[path = "store/rig.rs"]
 mod rig;

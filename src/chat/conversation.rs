@@ -85,11 +85,6 @@ impl Conversation {
         }
     }
 
-    /// Which `client_msg_id`s the store may know: to be set before anything is sealed.
-    pub fn set_filter(&mut self, filter: Filter) {
-        self.dedupe.set_filter(filter);
-    }
-
     /// A command of a socket that joined; of any other it is ignored.
     pub fn handle(
         &mut self,
@@ -147,6 +142,7 @@ impl Conversation {
         self.observe(now);
         match key {
             LoadKey::Mark(user) => self.mark_loaded(&user, state, out),
+            LoadKey::FirstSends(_) => self.filter_loaded(state, out),
             key => self.recalled(key, state, ids, out),
         }
         self.sweep_some();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, Settings};
-use crate::model::{MessageId, Now, Seq, SessionId, UserId};
+use crate::model::{MessageId, Now, Seq, SessionId};
 
 impl Conversation {
     /// The newest receipt of the session's user: those at or below it say nothing new.
@@ -15,14 +15,6 @@ impl Conversation {
     /// Pages have everything up to this event.
     pub fn sealed_seq(&self) -> Seq {
         self.seals.sealed()
-    }
-
-    /// How far the users in memory have read.
-    pub fn marks(&self) -> impl Iterator<Item = (UserId, MessageId)> {
-        self.people
-            .users()
-            .map(|(_, user)| (user.profile.id.clone(), user.receipt.mark()))
-            .filter(|(_, mark)| mark.0 > 0)
     }
 
     /// Settings that were reloaded. Buckets keep what is left in them.

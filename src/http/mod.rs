@@ -1,12 +1,13 @@
 //! The HTTP side: axum on one thread of its own with an ordinary tokio runtime, away from the
-//! reactors. It answers plain requests of the public port (the demo page, health), which reactors
-//! hand over with the bytes they have read, and the admin API on a port of its own.
+//! reactors. It answers plain requests of the public port (`/api`, the demo page, health), which
+//! reactors hand over with the bytes they have read, and the admin API on a port of its own.
 //!
 //! Invariants: `hand_over` never blocks; a handed-over connection serves one request and is gone
 //! within `timeout_ms` and a short linger; no store call runs on this thread (directory reads have
 //! blocking threads of their own); tokens are in no log and no error text.
 
 mod admin;
+mod api;
 mod failure;
 mod handover;
 mod health;
@@ -20,11 +21,12 @@ mod public;
 mod rewound;
 mod token;
 
+pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
 pub use page::{DemoUser, PageError};
 pub use ports::{
-    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Metrics, Shards,
-    Unreadable, Vitals,
+    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Metrics,
+    Questions, Shards, Unreadable, Vitals,
 };
 pub use token::{AdminToken, TokenError};
 
@@ -53,6 +55,7 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 pub struct HttpSettings {
     /// `None`: no admin API.
     pub admin: Option<AdminSettings>,
+    pub api: ApiSettings,
     /// The users of the demo page, which stands at `/` when there are any.
     pub demo_users: Vec<DemoUser>,
     pub bounds: HttpBounds,
@@ -103,6 +106,8 @@ impl HttpBounds {
 #[derive(Clone)]
 pub struct HttpPorts {
     pub shards: Arc<dyn Shards>,
+    pub questions: Arc<dyn Questions>,
+    pub memberships: Arc<dyn Memberships>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
     pub metrics: Arc<dyn Metrics>,
@@ -132,7 +137,8 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         .build()?;
     let bounds = settings.bounds;
     let document = page::document(&settings.demo_users).map_err(io::Error::other)?;
-    let public = public::routes(document, ports.health.clone());
+    let api = api::routes(settings.api, &ports, bounds);
+    let public = public::routes(document, ports.health.clone(), api);
     let (intake, outlet) = handover::channel(bounds);
     let (stop, stopped) = watch::channel(false);
     let mut admin_address = None;

@@ -2,8 +2,9 @@
 //! together implements them. No tokio here, so that implementers need none.
 
 use super::handover::HttpCounts;
-use crate::model::{ConversationId, Role, UserId, Wall};
+use crate::model::{ConversationId, Identity, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
+use crate::node::question::{AnswerTo, Question};
 
 /// Called at most once, from any thread, when the outcome is durable. Dropping it uncalled is
 /// answered with 503.
@@ -18,6 +19,12 @@ pub struct Busy;
 pub trait Shards: Send + Sync {
     /// Must not block: it is called on the HTTP thread.
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
+}
+
+/// The shards, as `/api` sees them.
+pub trait Questions: Send + Sync {
+    /// Must not block: it is called on the HTTP thread. The answer comes at most once, from any thread.
+    fn ask(&self, question: Question, to: AnswerTo) -> Result<(), Busy>;
 }
 
 /// The store could not read; what was wrong is in its own log.
@@ -59,6 +66,21 @@ pub trait Directory: Send + Sync {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<MemberEntry>, Unreadable>;
+}
+
+/// What `/api` lists before any shard is asked; it may block like [`Directory`].
+pub trait Memberships: Send + Sync {
+    /// Tokens of this user that were issued before are refused.
+    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, Unreadable>;
+
+    /// The conversations of the list that is this user's own: memberships, or, where tokens or nothing
+    /// say who may enter, those in which the user has sent or read anything.
+    fn of_user(
+        &self,
+        identity: &Identity,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, Unreadable>;
 }
 
 /// How the process is doing, read on each probe.

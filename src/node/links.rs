@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::admin::AdminCommand;
 use super::mail::{Mail, Told};
 use super::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
+use super::question::{AnswerTo, Question};
 use super::shard::AdminReply;
 use crate::limits::{MAILBOX_OVERFLOW_BYTES_MAX, MAILBOX_SLOTS};
 use crate::mailbox::{Receiver, Sender};
@@ -122,8 +123,17 @@ impl<S, A> Peer<S, A> {
     }
 }
 
-/// A command of the admin side, and where its answer goes.
-pub type AdminOrder = (AdminCommand, AdminReply);
+/// What the HTTP side asks of a core, and where the answer goes.
+pub enum AdminOrder {
+    Change(AdminCommand, AdminReply),
+    Question(Box<Question>, AnswerTo),
+}
+
+impl From<(AdminCommand, AdminReply)> for AdminOrder {
+    fn from((command, reply): (AdminCommand, AdminReply)) -> AdminOrder {
+        AdminOrder::Change(command, reply)
+    }
+}
 
 /// Everything a core is connected to.
 pub struct Links<S, A> {

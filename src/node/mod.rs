@@ -18,5 +18,6 @@ pub mod mail;
 pub mod outbox;
 pub mod placement;
 pub mod ports;
+pub mod question;
 pub mod shard;
 pub mod timers;

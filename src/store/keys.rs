@@ -12,6 +12,7 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
+//! L user conversation                  there is a mark
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -36,6 +37,7 @@ pub enum Kind {
     ReplyCount = b'N',
     Reply = b'Q',
     Mark = b'M',
+    Marked = b'L',
     FirstSend = b'K',
     Segment = b'S',
     SegmentSeqs = b'T',

@@ -153,6 +153,7 @@ impl LogThread {
             match effect {
                 Effect::Files(work) => self.work(work),
                 Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
+                Effect::Marks { segment, marks } => self.shared.overlay.put_marks(segment, marks),
                 Effect::Publish { shard, message } => {
                     self.tally.told(&message);
                     self.outgoing[shard].put(message);

@@ -5,8 +5,8 @@
 //! described in docs/store.md.
 //!
 //! Reading order: `open` (what must hold before anyone serves), `running` (threads and rings),
-//! `log_thread` with `tally`, `page_thread` with `gather` and `build`, `reader_thread` with `read` and `directory`; below them
-//! `files`, `sizes`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
+//! `log_thread` with `tally`, `page_thread` with `gather` and `build`, `reader_thread` with `read`, `past` and
+//! `directory`; below them `files`, `sizes`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
 //!
 //! Invariants
 //! - What an unsealed event touched is in its shard's memory; what is not there is wholly in pages.
@@ -27,6 +27,7 @@ mod overlay;
 mod page;
 mod page_thread;
 mod pages;
+mod past;
 mod read;
 mod reader_thread;
 mod running;
@@ -38,7 +39,7 @@ mod verify;
 
 pub use error::{OpenError, StoreError, ValueError};
 pub use open::{Opened, Replayed, Store};
-pub use read::{Edited, RECENT_MAX, ReadHandle};
+pub use read::{RECENT_MAX, ReadHandle};
 pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts, StoreCounters};
 pub use settings::StoreSettings;
 pub use sizes::{SizeHandle, Sizes};

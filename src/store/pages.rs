@@ -92,6 +92,15 @@ impl Pages {
             .map(|pair| Ok(pair?))
     }
 
+    /// Pairs whose keys begin with `prefix`, from `to` down.
+    pub fn scan_back(
+        &self,
+        prefix: &Key,
+        to: &Key,
+    ) -> impl Iterator<Item = Result<Pair, StoreError>> + use<> {
+        self.tree.range(prefix.as_ref()..=to.as_ref()).rev().map(|pair| Ok(pair?))
+    }
+
     /// Every pair there is.
     pub fn all(&self) -> impl Iterator<Item = Result<Pair, StoreError>> {
         self.tree.iter().map(|pair| Ok(pair?))

@@ -20,6 +20,7 @@ use loquat::node::links::{AdminOrder, Links, Peer};
 use loquat::node::mail::Mail;
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
+use loquat::node::question::{About, Answer, Asker, Question};
 use loquat::node::shard::ShardSettings;
 use loquat::telemetry::Counters;
 use loquat::wire::upgrade::Listening;
@@ -477,7 +478,30 @@ impl World {
             assert_eq!(before, None, "one answer for one command");
         });
         let seat = &mut self.seats[core];
-        assert!(seat.admin.push((command, reply)).is_ok());
+        assert!(seat.admin.push(AdminOrder::Change(command, reply)).is_ok());
+        seat.admin.ring();
+        self.settle();
+        answer
+    }
+
+    /// A question about a conversation, and where its answer will be.
+    pub fn ask(
+        &mut self,
+        core: usize,
+        of: u64,
+        asker: Asker,
+        about: About,
+    ) -> Arc<Mutex<Option<Answer>>> {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = answer.clone();
+        let to = Box::new(move |answer| {
+            let before = slot.lock().unwrap().replace(answer);
+            assert_eq!(before, None, "one answer for one question");
+        });
+        let conversation = ConversationId::from_number(of).unwrap();
+        let question = Box::new(Question { conversation, asker, about });
+        let seat = &mut self.seats[core];
+        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
         seat.admin.ring();
         self.settle();
         answer

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod churn;
 mod crash;
 mod drain;
 mod edits;
@@ -17,6 +18,7 @@ mod presence;
 mod rates;
 mod reactions;
 mod receipts;
+mod resume;
 mod rights;
 mod startup;
 mod storm;

@@ -179,7 +179,7 @@ impl Asker<'_> {
         let session = self.session;
         match &*self.place {
             Place::Here { room } => {
-                shard.history(*room, session, query, reference.map(Cow::into_owned), self.now);
+                shard.history(*room, session, query, reference.map(Cow::into_owned));
             }
             Place::Far { owner, .. } => {
                 let peer = links.peer(*owner);

@@ -59,8 +59,8 @@ impl<S> Core<S> {
         while let Some(answer) = self.links.from_readers.pop() {
             self.shard.loaded(answer.ticket, answer.answer, now);
         }
-        while let Some((command, reply)) = self.links.admin.pop() {
-            self.shard.admin(command, reply, now);
+        while let Some(order) = self.links.admin.pop() {
+            self.shard.order(order, now);
         }
         for core in 0..self.links.peers.len() {
             while let Some(mail) = self.links.peers[core].as_mut().and_then(|p| p.from.pop()) {
@@ -80,7 +80,7 @@ impl<S> Core<S> {
             Mail::FallBehind { session, at } => self.shard.remote_fall_behind(session, at),
             Mail::Feed { session } => self.shard.remote_feed(session),
             Mail::History { session, query, reference } => {
-                self.shard.remote_history(session, query, reference, now);
+                self.shard.remote_history(session, query, reference);
             }
             Mail::Refresh { session, identity, reference } => {
                 self.shard.remote_refresh(session, identity, reference);

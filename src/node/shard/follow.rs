@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use super::missed::Stamp;
 use super::{Load, Output, Shard};
-use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, MARKS_SHOWN_MAX, PAST_BYTES_MAX};
+use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, PAST_BYTES_MAX};
 use crate::model::{
-    CloseReason, Event, EventBody, LoadKey, Loaded, Mark, Reply, ResumeFrom, Resumed, Seq,
-    SessionId, UserId, Version,
+    CloseReason, Event, EventBody, Reply, ResumeFrom, Resumed, Seq, SessionId, StoredMarks, UserId,
+    Version,
 };
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult, Past, PastQuery};
@@ -51,7 +51,7 @@ enum State {
 struct Resume {
     from: Seq,
     /// The store's marks, once they were read.
-    marks: Option<Vec<Mark>>,
+    marks: Option<StoredMarks>,
 }
 
 impl Follower {
@@ -190,7 +190,7 @@ impl Shard {
         }
         match &follower.resume {
             Some(Resume { marks: None, .. }) => {
-                let query = LoadQuery::State(LoadKey::Marks(MARKS_SHOWN_MAX));
+                let query = LoadQuery::Past(PastQuery::Marks);
                 self.fetch(room, session, query);
             }
             _ => self.rejoin(room, session),
@@ -227,7 +227,7 @@ impl Shard {
                 self.hungry.push_back((room, session));
             }
             LoadResult::Past(Past::Events(events)) => self.fetched_events(room, session, events),
-            LoadResult::State(Loaded::Marks(marks)) => {
+            LoadResult::Past(Past::Marks(marks)) => {
                 if let Some(resume) = &mut follower.resume {
                     resume.marks = Some(marks);
                 }
@@ -303,16 +303,11 @@ impl Shard {
 }
 
 impl super::room::Room {
-    /// Marks of the store and of memory: the higher one of each user.
-    fn resumed(&self, from: Seq, to: Seq, stored: Vec<Mark>) -> Resumed {
-        let stored = stored.into_iter().map(|mark| (mark.user, mark.message));
-        let mut marks: std::collections::BTreeMap<_, _> = stored.collect();
-        for (user, message) in self.chat.iter().flat_map(|chat| chat.marks()) {
-            let held = marks.entry(user).or_insert(message);
-            *held = (*held).max(message);
-        }
-        let marks_count = marks.len() as u64;
-        let marks = marks.into_iter().take(MARKS_SHOWN_MAX as usize).collect();
+    fn resumed(&self, from: Seq, to: Seq, stored: StoredMarks) -> Resumed {
+        let (marks, marks_count) = match &self.chat {
+            Some(chat) => chat.all_marks(stored),
+            None => Default::default(),
+        };
         Resumed { from, to, marks, marks_count }
     }
 }

@@ -16,6 +16,7 @@ mod directory;
 mod follow;
 mod lease;
 mod missed;
+mod question;
 mod recent;
 mod reveal;
 mod room;
@@ -32,6 +33,7 @@ use self::admit::Waiting;
 pub(super) use self::batches::FullBatch;
 use self::follow::Fetch;
 use self::lease::Lease;
+use self::question::Asking;
 use self::reveal::Reveal;
 use self::room::Room;
 use self::session::Refresh;
@@ -86,6 +88,7 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Question(Box<Asking>),
     Follow(Fetch),
     Refresh(Box<Refresh>),
 }
@@ -109,6 +112,8 @@ pub struct Shard {
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
+    /// Questions about the past that are under way.
+    questions: usize,
     /// Followers that want their next piece, those who wait longest first; those who wait for a reader
     /// to be free; and how many readers' answers are under way for followers.
     hungry: VecDeque<(usize, SessionId)>,
@@ -179,6 +184,7 @@ impl Shard {
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
+            questions: 0,
             hungry: VecDeque::new(),
             starved: VecDeque::new(),
             fetches: 0,
@@ -401,6 +407,7 @@ impl Shard {
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
+            Load::Question(asking) => self.question_known(*asking, answer, now),
             Load::Follow(fetch) => self.fetched(fetch, answer),
             Load::Refresh(refresh) => self.refresh_known(*refresh, answer, now),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::admit::Waiting;
+use super::question::Asking;
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
@@ -14,6 +15,7 @@ use crate::model::{
 use crate::node::batch::Audience;
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
+use crate::node::question::Answer;
 use crate::telemetry::Counter;
 use crate::wire::json;
 
@@ -24,6 +26,7 @@ pub(super) enum Reveal {
     Directory { room: Option<usize>, change: DirectoryChange },
     Told { session: SessionId, told: Told },
     Enter { waiting: Box<Waiting>, frames: Vec<u8> },
+    Answer { asking: Box<Asking>, answer: Answer },
 }
 
 impl Shard {
@@ -43,8 +46,8 @@ impl Shard {
             self.reveal(reveal, 0, now);
             return;
         }
-        if let Reveal::Enter { waiting, .. } = &reveal {
-            self.rooms[waiting.room()].under_way += 1;
+        if let Some(room) = reveal.room() {
+            self.rooms[room].under_way += 1;
         }
         self.reveals.push_back((self.lsn, reveal));
     }
@@ -110,6 +113,7 @@ impl Shard {
             Reveal::Directory { room, change } => self.directory_changed(room, change, now),
             Reveal::Told { session, told } => self.tell(session, told),
             Reveal::Enter { waiting, frames } => self.enter(*waiting, frames, now),
+            Reveal::Answer { asking, answer } => self.show_answer(*asking, answer),
         }
     }
 
@@ -186,6 +190,7 @@ impl Reveal {
             Reveal::Directory { room, .. } => *room,
             Reveal::Told { .. } => None,
             Reveal::Enter { waiting, .. } => Some(waiting.room()),
+            Reveal::Answer { asking, .. } => Some(asking.room()),
         }
     }
 }

@@ -293,19 +293,16 @@ impl<'a> Fields<'a> {
     }
 
     fn history(&self) -> Result<HistoryQuery, Refusal> {
-        let anchors: [(Value<'_>, fn(MessageId) -> Anchor); 3] = [
-            (self.before, Anchor::Before),
-            (self.after, Anchor::After),
-            (self.around, Anchor::Around),
-        ];
-        let mut anchor = Anchor::Newest;
-        for (value, place) in anchors {
-            let Some(message) = optional_id(value, BAD_ANCHOR)? else { continue };
-            if anchor != Anchor::Newest {
-                return Err(BAD_ANCHOR);
-            }
-            anchor = place(message);
-        }
+        let before = optional_id(self.before, BAD_ANCHOR)?.map(Anchor::Before);
+        let after = optional_id(self.after, BAD_ANCHOR)?.map(Anchor::After);
+        let around = optional_id(self.around, BAD_ANCHOR)?.map(Anchor::Around);
+        let anchor = match (before, after, around) {
+            (None, None, None) => Anchor::Newest,
+            (Some(anchor), None, None)
+            | (None, Some(anchor), None)
+            | (None, None, Some(anchor)) => anchor,
+            _ => return Err(BAD_ANCHOR),
+        };
         let limit = match self.limit {
             Value::Missing | Value::Null => HISTORY_MESSAGES_DEFAULT,
             Value::Unsigned(limit) => {

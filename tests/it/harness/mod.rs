@@ -15,5 +15,5 @@ pub mod witness;
 pub use client::{Client, What, all_see, all_settled, is_like};
 pub use process::DEADLINE;
 pub use raw::Raw;
-pub use server::Server;
+pub use server::{Server, Session};
 pub use token::{nameless, person};
