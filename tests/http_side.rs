@@ -1,5 +1,7 @@
 //! The HTTP thread as it runs, with stand-ins for the rest of the server, driven through sockets.
 
+#[path = "http_side/api.rs"]
+mod api;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
 
@@ -8,14 +10,14 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loquat::http::{self, HttpBounds, HttpPorts, HttpSettings, Vitals};
+use loquat::http::{self, HttpBounds, HttpSettings, Vitals};
 use loquat::model::{Profile, Role};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
 use serde_json::{Value, json};
 
 use stand_in::{
-    CREATED_AT, Mood, PATIENCE, Server, TOKEN, admin_request, answer, conversation, settings, user,
-    world,
+    CREATED_AT, Mood, PATIENCE, Server, TOKEN, admin_request, answer, conversation, ports,
+    settings, user, world,
 };
 
 const LIVE: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -62,7 +64,7 @@ fn public_paths_answer_as_described() {
     check("HEAD /livez HTTP/1.1\r\nHost: a", 200, "");
     check("GET /nothing HTTP/1.1\r\nHost: a", 404, "not_found");
     check("GET /admin/conversations HTTP/1.1\r\nHost: a", 404, "not_found");
-    check("GET /api/conversations/1/messages HTTP/1.1\r\nHost: a", 404, "not_found");
+    check("GET /api/conversations/1/messages HTTP/1.1\r\nHost: a", 401, "token_missing");
     let refused = check("DELETE /livez HTTP/1.1\r\nHost: a", 405, "method_not_allowed");
     assert_eq!(refused.header("allow"), Some("GET,HEAD"));
     let post = "POST /livez HTTP/1.1\r\nHost: a\r\n";
@@ -465,12 +467,6 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let ports = HttpPorts {
-        shards: world.clone(),
-        directory: world.clone(),
-        health: world.clone(),
-        metrics: world,
-    };
-    let error = http::start(taken, ports).err().unwrap();
+    let error = http::start(taken, ports(&world)).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

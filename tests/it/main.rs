@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod api;
 mod churn;
 mod crash;
 mod drain;
