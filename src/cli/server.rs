@@ -103,8 +103,8 @@ pub fn serve(
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
     let gate = Arc::new(gate);
     let health = Arc::new(Health::default());
-    let metrics = Metrics::new(counters, &store, logs, health.clone());
     let access = settings.access;
+    let metrics = Metrics::new(counters, &store, logs, health.clone());
     let ports = HttpPorts {
         shards: gate.clone(),
         questions: gate,

@@ -143,13 +143,23 @@ impl Shard {
 
     /// Somebody can be fed now: the core does not sleep.
     pub fn has_hungry(&self) -> bool {
-        !self.hungry.is_empty()
+        !self.hungry.is_empty() || (self.has_free_reader() && !self.starved.is_empty())
+    }
+
+    /// Otherwise those who want in would wait long behind those who follow.
+    fn has_free_reader(&self) -> bool {
+        self.fetches < FEED_LOADS_MAX
+    }
+
+    fn next_hungry(&mut self) -> Option<(usize, SessionId)> {
+        let starved = if self.has_free_reader() { self.starved.pop_front() } else { None };
+        starved.or_else(|| self.hungry.pop_front())
     }
 
     /// A piece for each of those who wait longest, as many as one turn takes.
     pub fn feed_hungry(&mut self) {
         for _ in 0..FEEDS_PER_TURN_MAX {
-            let Some((room, session)) = self.hungry.pop_front() else { return };
+            let Some((room, session)) = self.next_hungry() else { return };
             self.serve(room, session);
         }
     }
@@ -197,12 +207,13 @@ impl Shard {
         }
     }
 
-    /// Asks a reader, unless so many are being asked that those who want in would wait behind them.
+    /// Asks a reader, or waits until one is free.
     fn fetch(&mut self, room: usize, session: SessionId, query: LoadQuery) {
+        let has_free_reader = self.has_free_reader();
         let held = &mut self.rooms[room];
         let sealed = held.chat.as_ref().map(|chat| chat.sealed_seq()).unwrap_or_default();
         let Some(follower) = held.followers.get_mut(&session) else { return };
-        if self.fetches >= FEED_LOADS_MAX {
+        if !has_free_reader {
             follower.state = State::Hungry;
             self.starved.push_back((room, session));
             return;
@@ -215,7 +226,6 @@ impl Shard {
     pub(super) fn fetched(&mut self, fetch: Fetch, answer: LoadResult) {
         let Fetch { room, session, sealed } = fetch;
         self.fetches -= 1;
-        self.hungry.extend(self.starved.pop_front());
         let held = &mut self.rooms[room];
         held.under_way -= 1;
         self.idle.push(room);
