@@ -72,6 +72,13 @@ fn ids(page: &History) -> Vec<u64> {
     page.messages.iter().map(|message| message.id.0).collect()
 }
 
+/// Memory is short for a moment: what pages have leaves it.
+pub fn forget_sealed(world: &mut World, core: usize) {
+    let now = world.now;
+    world.seats[core].core.set_pressure(Pressure::Shed, now);
+    world.seats[core].core.set_pressure(Pressure::None, now);
+}
+
 /// Thirty messages of two users, a third of them in pages and no longer in memory, a third in pages.
 fn talkative() -> (World, usize) {
     let mut world = World::new(Setup::default());
@@ -86,9 +93,7 @@ fn talkative() -> (World, usize) {
         }
         if round == 0 {
             let owner = world.owner(1);
-            let now = world.now;
-            world.seats[owner].core.set_pressure(Pressure::Shed, now);
-            world.seats[owner].core.set_pressure(Pressure::None, now);
+            forget_sealed(&mut world, owner);
         }
     }
     (world, ann)
@@ -187,8 +192,9 @@ fn what_is_sealed_while_the_store_is_read_is_not_lost() {
     let request = world.seats[owner].loads.pop_front().unwrap();
     let early = world.store.answer(&request);
     world.hang_up(ann);
-    world.seal();
     world.advance(60_000);
+    world.seal();
+    forget_sealed(&mut world, owner);
     world.reply_load(owner, request.ticket, early);
     world.reader_mode = Mode::Auto;
     world.settle();

@@ -15,6 +15,7 @@ use super::client::{Knock, chat, receipt, typing};
 use super::decode::masked;
 use super::past;
 use super::pump::Line;
+use super::questions::forget_sealed;
 use super::world::{Mode, Setup, World};
 
 const SEEDS: u64 = 300;
@@ -80,7 +81,13 @@ impl Walk {
             13 => self.network(),
             14 => self.disk(),
             15 => self.readers(),
-            16 if self.may(0) => self.world.seal(),
+            16 if self.may(0) => {
+                self.world.seal();
+                if self.may(7) {
+                    let core = self.core();
+                    forget_sealed(&mut self.world, core);
+                }
+            }
             17 => {
                 let ms = self.dice.pick(&[1, 40, 600, 3_000, 20_000]);
                 self.world.advance(ms);
