@@ -138,7 +138,7 @@ async fn a_long_history_is_whole_across_pages_memory_and_a_restart() {
     let mut sent = Vec::new();
     for round in 0..2 {
         let mut client = server.join("long", &person(1)).await;
-        sent.extend(say_long(&mut client, 300 - round * 200).await);
+        sent.extend(say_long(&mut client, 300 - round * 260).await);
         sent.push(client.say("short").await);
         check_whole(&server, &mut By::Http, &sent).await;
         let mut raw = v2(&server, "long", &nameless(2)).await;
@@ -153,6 +153,37 @@ async fn a_long_history_is_whole_across_pages_memory_and_a_restart() {
     let ids: Vec<u64> = messages(&around).iter().map(id_of).collect();
     let expected: Vec<u64> = sent[148..153].iter().map(|frame| id_of(&frame["message"])).collect();
     assert_eq!(ids, expected);
+}
+
+/// Pages are fetched while others are being built: each begins right behind the last one.
+#[tokio::test]
+async fn whoever_reads_along_misses_nothing() {
+    let server = Server::with(&[("rate_limits", "off")]);
+    let mut writer = server.join("busy", &person(1)).await;
+    let count = 330;
+    let writing =
+        async { say_long(&mut writer, count).await.last().map(|frame| id_of(&frame["message"])) };
+    let reading = async {
+        let (mut seq, mut last) = (0, 0);
+        while seq < count as u64 {
+            let page =
+                must(&server, &person(2), &format!("/busy/messages?after={last}&limit=9")).await;
+            for message in messages(&page) {
+                seq += 1;
+                assert_eq!(message["seq"], seq, "{last}");
+                last = id_of(message);
+            }
+            assert!(page["seq"].as_u64() >= Some(seq));
+            let newest = must(&server, &person(2), "/busy/messages?limit=2").await;
+            let seqs: Vec<_> =
+                messages(&newest).iter().filter_map(|message| message["seq"].as_u64()).collect();
+            assert_eq!(seqs.last().copied().unwrap_or(0), newest["seq"]);
+            assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+        }
+        Some(last)
+    };
+    let (written, read) = tokio::join!(writing, reading);
+    assert_eq!(written, read);
 }
 
 #[tokio::test]
