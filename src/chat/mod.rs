@@ -44,7 +44,6 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::conversation::Conversation;
-pub use self::dedupe::{Bloom, Filter};
 use crate::limits::Limits;
 use crate::model::{
     CloseReason, Event, LoadKey, Mark, MessageId, Profile, Reply, Role, SessionId, Signal, UserId,
