@@ -288,6 +288,9 @@ impl ReadHandle {
                 Some((_, value)) => edit_of(&value)?,
                 None => original.clone(),
             };
+            let behind = prefix.clone().number(after.0.saturating_add(1));
+            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
+            let first = (original.seq > after).then_some(Ok(original));
             let mut found = StoredEdits {
                 is_known: true,
                 is_deleted,
@@ -295,19 +298,13 @@ impl ReadHandle {
                 last_seq: last.seq,
                 ..StoredEdits::default()
             };
-            let behind = prefix.clone().number(after.0.saturating_add(1));
-            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
-            let first = (original.seq > after).then_some(Ok(original));
             let mut bytes = 0;
-            for edit in first.into_iter().chain(edits) {
-                if found.edits.len() > limit as usize {
-                    break;
-                }
+            for edit in first.into_iter().chain(edits).take(limit as usize + 1) {
                 let edit = edit?;
                 bytes += edit.content.len();
                 found.edits.push(edit);
-                if bytes >= HISTORY_BYTES_MAX {
-                    found.is_cut = true;
+                found.is_cut = bytes >= HISTORY_BYTES_MAX;
+                if found.is_cut {
                     break;
                 }
             }
