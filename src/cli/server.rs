@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,7 +31,7 @@ use crate::node::links::AdminOrder;
 use crate::node::placement::Placement;
 use crate::node::shard::ShardSettings;
 use crate::reactor::{self, CorePlan, Plan, Pulse, RingError, Waker};
-use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreSettings};
+use crate::store::{Ended, OpenError, ReadHandle, Running, ShardPorts, Store, StoreSettings};
 use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
@@ -94,7 +94,7 @@ pub fn serve(
     };
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
     let health = Arc::new(Health::default());
-    let http = start_http(launch, gate, store.read_handle(), health.clone())?;
+    let http = start_http(launch, gate, &store, health.clone())?;
     let hand_to_http = {
         let http = http.clone();
         Box::new(move |fd, read| http.hand_over(fd, read))
@@ -140,7 +140,7 @@ pub fn serve(
 fn start_http(
     launch: &Launch,
     gate: AdminGate,
-    read: ReadHandle,
+    store: &Running,
     health: Arc<Health>,
 ) -> Result<HttpHandle, ServerError> {
     let admin = match launch.settings.admin_side() {
@@ -160,8 +160,15 @@ fn start_http(
             .collect(),
         Mode::Serve(_) => Vec::new(),
     };
-    let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
-    let ports = HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
+    let content_chars = launch.settings.limits.content_chars;
+    let bounds = http::HttpBounds { content_chars, ..Default::default() };
+    let settings = HttpSettings { admin, demo_users, bounds };
+    let ports = HttpPorts {
+        shards: Arc::new(gate),
+        directory: Arc::new(Directory(store.read_handle())),
+        health,
+        transfers: store.transfers(),
+    };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
@@ -327,6 +334,8 @@ impl AdminGate {
             }
             AdminCommand::SetProfile { profile } => self.placement.of_user(&profile.id),
             AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::Import(import) => self.placement.of_conversation(&import.conversation),
+            AdminCommand::RenewLease { .. } => 0,
         };
         usize::from(core)
     }
@@ -338,6 +347,29 @@ impl http::Shards for AdminGate {
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.push((command, reply)).map_err(|_| http::Busy)?;
         ring.ring();
+        Ok(())
+    }
+
+    fn send_to_all(
+        &self,
+        command: AdminCommand,
+        reply: http::AdminReply,
+    ) -> Result<(), http::Busy> {
+        let last = Arc::new(Mutex::new(Some(reply)));
+        let left = Arc::new(AtomicUsize::new(self.rings.len()));
+        for ring in &self.rings {
+            let (last, left) = (last.clone(), left.clone());
+            let reply = Box::new(move |answer| {
+                if left.fetch_sub(1, Ordering::AcqRel) == 1
+                    && let Some(reply) = last.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    reply(answer);
+                }
+            });
+            let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.push((command.clone(), reply)).map_err(|_| http::Busy)?;
+            ring.ring();
+        }
         Ok(())
     }
 }

@@ -7,17 +7,24 @@
 //! blocking threads of their own); tokens are in no log and no error text.
 
 mod admin;
+mod admin_events;
+mod admin_export;
+mod admin_import;
 mod failure;
 mod handover;
 mod health;
 mod input;
 mod instant;
+mod intake;
 mod listener;
+mod long;
+mod ndjson;
 mod page;
 mod ports;
 mod public;
 mod rewound;
 mod token;
+mod transfer;
 
 pub use handover::HttpCounts;
 pub use page::{DemoUser, PageError};
@@ -36,9 +43,11 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::limits::{HTTP_REQUESTS_MAX, HTTP_TIMEOUT_MS};
-use admin::Admin;
+use crate::limits::{HTTP_REQUESTS_MAX, HTTP_TIMEOUT_MS, Limits};
+use crate::store::Transfers;
+use admin::{Admin, Guard};
 use handover::{Intake, Outlet};
+use transfer::Ways;
 
 /// Threads for directory reads; more of them would only wait for the same disk.
 const READ_THREADS: usize = 4;
@@ -72,6 +81,8 @@ pub struct HttpBounds {
     /// An admin connection this old takes no further request.
     pub admin_connection_ms: u64,
     pub admin_body_bytes: usize,
+    /// Longest text of an imported message.
+    pub content_chars: usize,
 }
 
 impl Default for HttpBounds {
@@ -84,6 +95,7 @@ impl Default for HttpBounds {
             admin_connections: 64,
             admin_connection_ms: 60_000,
             admin_body_bytes: 1 << 20,
+            content_chars: Limits::DEFAULT.content_chars,
         }
     }
 }
@@ -100,6 +112,7 @@ pub struct HttpPorts {
     pub shards: Arc<dyn Shards>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
+    pub transfers: Transfers,
 }
 
 /// The HTTP thread's handle: one copy for each reactor. The thread ends at [`HttpHandle::stop`], or
@@ -134,7 +147,9 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         let bound = bind(&runtime, listen)?;
         admin_address = Some(bound.local_addr()?);
         let counters = intake.counters();
-        let router = admin::routes(Admin::new(&ports, bounds), token, counters, ports.health);
+        let ways = transfer::routes(Ways::new(&ports, bounds));
+        let admin = Admin::new(&ports, bounds);
+        let router = admin::routes(admin, ways, Guard { token, counters }, ports.health);
         listener = Some(listener::Listener::new(bound, router, bounds));
     }
     let thread = std::thread::Builder::new()

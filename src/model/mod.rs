@@ -9,7 +9,9 @@ pub mod state;
 pub mod time;
 
 pub use command::{Command, ReactAction, Request, Version};
-pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
+pub use event::{
+    DirectoryChange, Event, EventBody, Import, Mark, MessageBody, ReactionAction, Signal,
+};
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};

@@ -12,6 +12,7 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
+//! A conversation                       import           G number                           ids given
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -40,6 +41,8 @@ pub enum Kind {
     Segment = b'S',
     SegmentSeqs = b'T',
     Sealed = b'Z',
+    Import = b'A',
+    GivenIds = b'G',
 }
 
 const DAY_MS: u64 = 86_400_000;

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
 use crate::model::{
-    ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
+    ConversationId, Epoch, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
     MessageState, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
@@ -22,6 +22,7 @@ use super::overlay::Overlay;
 use super::page::{self, PageEntry};
 use super::pages::{Pages, guarded};
 use super::values::{self, ValueReader};
+use super::watermark::Watermark;
 
 /// Most messages that [`LoadKey::Recent`] gives.
 pub const RECENT_MAX: u32 = 1_000;
@@ -31,6 +32,8 @@ pub const RECENT_MAX: u32 = 1_000;
 pub(super) struct Shared {
     pub pages: Pages,
     pub overlay: Overlay,
+    pub watermark: Watermark,
+    pub epoch: Epoch,
     pub _lock: Lock,
 }
 
@@ -51,6 +54,14 @@ impl ReadHandle {
 
     pub(super) fn overlay(&self) -> &Overlay {
         &self.shared.overlay
+    }
+
+    pub(super) fn watermark(&self) -> &Watermark {
+        &self.shared.watermark
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.shared.epoch
     }
 
     /// Old state of a conversation.
@@ -269,7 +280,7 @@ impl ReadHandle {
     }
 }
 
-fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
+pub(super) fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
     let mut reader = ValueReader::new(value)?;
     reader.u64()?;
     match record::decode(reader.rest()).map_err(ValueError::from)? {
@@ -278,7 +289,7 @@ fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
     }
 }
 
-fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
+pub(super) fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
     match record::decode(bytes).map_err(ValueError::from)? {
         Record::Event { event, .. } => {
             Ok(Arc::try_unwrap(event).unwrap_or_else(|shared| (*shared).clone()))

@@ -9,6 +9,7 @@ use crate::mailbox::{Doorbell, Receiver, Sender};
 use crate::model::Loaded;
 use crate::node::ports::{LoadAnswer, LoadQuery, LoadRequest, LoadResult, Past, PastQuery};
 
+use super::error::StoreError;
 use super::read::ReadHandle;
 
 /// How long an answer waits for room before the ring is looked at again.
@@ -90,7 +91,11 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
         }
     };
     let answer = answer.unwrap_or_else(|error| {
-        tracing::error!(%error, "old state could not be read");
+        match error {
+            // Nobody may look at it yet.
+            StoreError::Importing => tracing::debug!(%error, "old state is not given yet"),
+            error => tracing::error!(%error, "old state could not be read"),
+        }
         match request.query {
             LoadQuery::State(_) => LoadResult::State(Loaded::Failed),
             LoadQuery::Admission(_) | LoadQuery::Past(_) => LoadResult::Failed,

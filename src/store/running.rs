@@ -10,6 +10,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
@@ -32,6 +33,7 @@ use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
 use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
+use super::transfers::{Places, Transfers};
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
 const FROM_LOG_SLOTS: usize = 256;
@@ -59,9 +61,21 @@ pub struct ShardEnds {
 pub(super) struct Begin {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub settings: StoreSettings,
     pub start: JournalStart,
     pub life: Life,
+}
+
+impl Begin {
+    pub fn transfers(&self, notes: Option<Notes>) -> Transfers {
+        let places = Places {
+            segments: self.segments.clone(),
+            imports: self.imports.clone(),
+            reserve_bytes: self.settings.journal.disk_reserve_bytes,
+        };
+        Transfers::new(ReadHandle::new(self.shared.clone()), places, notes)
+    }
 }
 
 /// A store at work.
@@ -73,6 +87,7 @@ pub struct Running {
     stop_within: Duration,
     life: Life,
     read: ReadHandle,
+    transfers: Transfers,
 }
 
 /// How a run of the store ended.
@@ -89,6 +104,11 @@ pub enum Ended {
 impl Running {
     pub fn read_handle(&self) -> ReadHandle {
         self.read.clone()
+    }
+
+    /// The ways in and out.
+    pub fn transfers(&self) -> Transfers {
+        self.transfers.clone()
     }
 
     /// Waits for the end, after every shard sent `ToLog::Stop`.
@@ -125,6 +145,7 @@ pub(super) fn start(
     let (pages_out, jobs) = unbounded();
     let pages = start_pages(&begin, jobs, &notes_out, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
+    let transfers = begin.transfers(Some(notes_out.clone()));
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
@@ -155,7 +176,7 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    Ok((Running { log, preparer, pages, readers, stop_within, life, read }, rings.ends))
+    Ok((Running { log, preparer, pages, readers, stop_within, life, read, transfers }, rings.ends))
 }
 
 /// The page thread, and what ends it.
@@ -176,6 +197,7 @@ fn start_pages(
     let page_thread = PageThread {
         shared: begin.shared.clone(),
         segments: begin.segments.clone(),
+        imports: begin.imports.clone(),
         keep_days: begin.settings.journal_keep_days,
         jobs,
         notes: notes.clone(),

@@ -105,6 +105,10 @@ impl Shard {
             self.tell(session, Told::Unavailable);
             return;
         };
+        if self.rooms[room].is_importing {
+            self.tell(session, Told::Unavailable);
+            return;
+        }
         if waiting.stamp != self.rooms[room].directory_stamp {
             self.ask(waiting);
             return;

@@ -12,6 +12,7 @@
 
 mod admit;
 mod directory;
+mod import;
 mod lease;
 mod recent;
 mod reveal;
@@ -107,6 +108,8 @@ pub struct Shard {
     buckets_alarm: super::timers::Alarm,
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    /// Who waits for this shard to give up ids.
+    renewals: Vec<AdminReply>,
     /// Rooms with marks that are not in the log yet.
     marked: Vec<usize>,
     is_stopped: bool,
@@ -190,6 +193,7 @@ impl Shard {
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
+            renewals: Vec::new(),
             marked: Vec::new(),
             is_stopped: false,
             news: VecDeque::new(),

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::Shard;
 use super::admit::Waiting;
+use super::{AdminReply, Shard};
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
 };
+use crate::node::admin::AdminAnswer;
 use crate::node::batch::{Audience, Keep};
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
@@ -18,11 +19,32 @@ use crate::wire::json;
 
 /// What is held back until it is on disk.
 pub(super) enum Reveal {
-    Event { room: usize, event: Arc<Event>, origin: Origin },
-    Mark { room: usize, user: UserId, message: MessageId },
-    Directory { room: Option<usize>, change: DirectoryChange },
-    Told { session: SessionId, told: Told },
-    Enter { waiting: Box<Waiting>, frames: Vec<u8> },
+    Event {
+        room: usize,
+        event: Arc<Event>,
+        origin: Origin,
+    },
+    Mark {
+        room: usize,
+        user: UserId,
+        message: MessageId,
+    },
+    Directory {
+        room: Option<usize>,
+        change: DirectoryChange,
+    },
+    Told {
+        session: SessionId,
+        told: Told,
+    },
+    /// To the admin side: all that was numbered before is durable.
+    Answer {
+        reply: AdminReply,
+    },
+    Enter {
+        waiting: Box<Waiting>,
+        frames: Vec<u8>,
+    },
 }
 
 impl Shard {
@@ -63,7 +85,10 @@ impl Shard {
                     }
                 }
             }
-            FromLog::Lease { ids } => self.lease.granted(ids),
+            FromLog::Lease { ids } => {
+                self.lease.granted(ids);
+                self.lease_changed(now);
+            }
             FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
             FromLog::Stopped => self.is_stopped = true,
@@ -108,6 +133,7 @@ impl Shard {
             }
             Reveal::Directory { room, change } => self.directory_changed(room, change, now),
             Reveal::Told { session, told } => self.tell(session, told),
+            Reveal::Answer { reply } => reply(AdminAnswer::Done),
             Reveal::Enter { waiting, frames } => self.enter(*waiting, frames, now),
         }
     }
@@ -182,7 +208,7 @@ impl Reveal {
         match self {
             Reveal::Event { room, .. } | Reveal::Mark { room, .. } => Some(*room),
             Reveal::Directory { room, .. } => *room,
-            Reveal::Told { .. } => None,
+            Reveal::Told { .. } | Reveal::Answer { .. } => None,
             Reveal::Enter { waiting, .. } => Some(waiting.room()),
         }
     }
