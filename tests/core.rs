@@ -24,6 +24,10 @@ mod liveness;
 mod overload;
 #[path = "core/pump.rs"]
 mod pump;
+#[path = "core/resume.rs"]
+mod resume;
+#[path = "core/session.rs"]
+mod session;
 #[path = "core/slow.rs"]
 mod slow;
 #[path = "core/store.rs"]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, Settings};
-use crate::model::{MessageId, Seq, SessionId};
+use crate::model::{MessageId, Seq, SessionId, UserId};
 
 impl Conversation {
     /// The newest receipt of the session's user: those at or below it say nothing new.
@@ -15,6 +15,14 @@ impl Conversation {
     /// Pages have everything up to this event.
     pub fn sealed_seq(&self) -> Seq {
         self.seals.sealed()
+    }
+
+    /// How far the users in memory have read.
+    pub fn marks(&self) -> impl Iterator<Item = (UserId, MessageId)> {
+        self.people
+            .users()
+            .map(|(_, user)| (user.profile.id.clone(), user.receipt.mark()))
+            .filter(|(_, mark)| mark.0 > 0)
     }
 
     /// Settings that were reloaded, for what comes. Buckets that are in use keep their rate.

@@ -8,13 +8,15 @@ pub mod reply;
 pub mod state;
 pub mod time;
 
-pub use command::{Command, ReactAction, Request, Version};
+pub use command::{
+    Asked, Command, ReactAction, Request, ResumeFrom, SessionCommand, SessionRequest, Version,
+};
 pub use event::{
     DirectoryChange, Event, EventBody, Import, Mark, MessageBody, ReactionAction, Signal,
 };
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
-pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
+pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply, Resumed};
 pub use state::{
     Admission, Anchor, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState,
 };

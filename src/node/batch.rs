@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::{UserId, Version};
+use crate::model::{Seq, UserId, Version};
 
 /// Whom a segment is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    fn includes(&self, user: &UserId, version: Version) -> bool {
+    pub fn includes(&self, user: &UserId, version: Version) -> bool {
         match self {
             Audience::All => true,
             Audience::AllBut(other) => user != other,
@@ -54,6 +54,7 @@ struct Segment {
 pub struct Batch {
     bytes: Vec<u8>,
     segments: Vec<Segment>,
+    through: Seq,
 }
 
 impl Batch {
@@ -65,6 +66,15 @@ impl Batch {
             Some(last) if last.audience == audience && last.keep == keep => last.end = end,
             _ => self.segments.push(Segment { end, audience, keep }),
         }
+    }
+
+    /// Takes what there is; who gets it has every event up to `through`.
+    pub fn take(&mut self, through: Seq) -> Batch {
+        Batch { through, ..std::mem::take(self) }
+    }
+
+    pub fn through(&self) -> Seq {
+        self.through
     }
 
     pub fn is_empty(&self) -> bool {

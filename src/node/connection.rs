@@ -20,22 +20,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::admission::Permit;
+use super::mail::Pace;
 use super::outbox::Outbox;
 use super::timers::Alarm;
 use crate::chat::rate::Bucket;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, Limits, Rate};
-use crate::model::{
-    CloseReason, ConversationId, Identity, MessageId, Mono, Seq, SessionId, UserId, Version,
+use crate::limits::{
+    FEED_BELOW_BYTES, LINGER_BYTES_MAX, LINGER_MS, Limits, Rate, TOKEN_GRACE_MS, TOKEN_WARNING_MS,
 };
-use crate::wire::frame;
+use crate::model::{
+    CloseReason, ConversationId, Identity, MessageId, Mono, Now, Reply, ResumeFrom, Seq, SessionId,
+    UserId, Version,
+};
 use crate::wire::session::{Session, SessionLimits};
 use crate::wire::upgrade::{HeadReader, Subprotocol, WebSocketKey};
+use crate::wire::{frame, json};
 
 /// What the owner's core needs to finish the upgrade.
 pub struct Adoption {
     pub upgrade: Upgrade,
     pub identity: Arc<Identity>,
     pub version: Version,
+    pub resume: Option<ResumeFrom>,
     pub conversation: ConversationId,
     pub permits: Permits,
     pub peer: IpAddr,
@@ -80,10 +85,37 @@ pub struct Open {
     pub issued_at_ms: Option<u64>,
     pub version: Version,
     pub place: Place,
-    /// Events up to here are the history; live ones come after.
-    pub from: Seq,
+    pub pace: Pace,
+    /// It was sent every event up to here.
+    pub through: Seq,
     pub guard: Guard,
     pub ends_at: Mono,
+    /// v2: the token's own end.
+    pub token: Option<TokenTime>,
+    /// Questions about the past that are under way.
+    pub questions: u8,
+}
+
+/// A v2 socket is warned before its token ends, and closed some time after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenTime {
+    pub expires_at: Mono,
+    pub is_warned: bool,
+}
+
+impl TokenTime {
+    /// By the wall clock now; from here on it does not matter whether that jumps.
+    pub fn new(expires_at_ms: u64, now: Now) -> TokenTime {
+        let left_ms = expires_at_ms.saturating_sub(now.wall.0);
+        TokenTime { expires_at: now.mono.after(left_ms), is_warned: false }
+    }
+
+    fn deadline(self) -> Mono {
+        match self.is_warned {
+            false => Mono(self.expires_at.0.saturating_sub(TOKEN_WARNING_MS)),
+            true => self.expires_at.after(TOKEN_GRACE_MS),
+        }
+    }
 }
 
 /// `/ws/echo`.
@@ -375,7 +407,10 @@ impl Connection {
     pub fn deadline(&self, limits: &Limits) -> Option<Mono> {
         match &self.phase {
             Phase::Head(_) => Some(self.accepted_at.after(limits.handshake_timeout_ms)),
-            Phase::Open(open) => Some(self.live_deadline(&open.guard, limits).min(open.ends_at)),
+            Phase::Open(open) => {
+                let token = open.token.map_or(Mono(u64::MAX), TokenTime::deadline);
+                Some(self.live_deadline(&open.guard, limits).min(open.ends_at).min(token))
+            }
             Phase::Echo(echo) => Some(self.live_deadline(&echo.guard, limits)),
             Phase::Closing(closing) => Some(closing.until),
             _ => None,
@@ -420,6 +455,9 @@ impl Connection {
         }
         let quiet_since = self.last_received.min(self.last_sent);
         self.note_queueing(now);
+        if let Some(due) = self.token_due(now) {
+            return due;
+        }
         let Some(guard) = self.guard() else { return Due::Nothing };
         if guard.paused_until.is_some_and(|until| now >= until) {
             guard.paused_until = None;
@@ -443,6 +481,31 @@ impl Connection {
                 Due::Probe
             }
             _ => Due::Nothing,
+        }
+    }
+
+    /// The token is about to end, or did so a while ago.
+    fn token_due(&mut self, now: Mono) -> Option<Due> {
+        let Phase::Open(open) = &mut self.phase else { return None };
+        let token = open.token.as_mut().filter(|token| token.deadline() <= now)?;
+        if token.is_warned {
+            return Some(Due::Close(CloseReason::TokenExpired));
+        }
+        token.is_warned = true;
+        let reply = Reply::TokenExpiring { expires_in_ms: token.expires_at.since(now) };
+        self.outbox.push_own(|out| json::reply(out, &reply));
+        Some(Due::Written)
+    }
+
+    /// A socket that follows the log has taken most of what it was sent: `true` once for each piece.
+    pub fn wants_feed(&mut self) -> bool {
+        let is_hungry = self.outbox.bytes() < FEED_BELOW_BYTES;
+        match &mut self.phase {
+            Phase::Open(open) if is_hungry && open.pace == Pace::Following { is_asked: false } => {
+                open.pace = Pace::Following { is_asked: true };
+                true
+            }
+            _ => false,
         }
     }
 

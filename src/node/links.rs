@@ -1,7 +1,7 @@
 //! A core's rings to everyone else: other cores, the log, the readers, the admin side.
 //!
 //! A full ring never blocks. What does not fit waits here in order, bounded: past the bound batches of
-//! wide conversations are replaced by one marker per conversation (its sockets there come back), while
+//! wide conversations are replaced by one marker per conversation (its sockets there follow the log), while
 //! everything else (joins, leaves, removals, answers) keeps its place.
 
 use std::collections::VecDeque;
@@ -59,12 +59,12 @@ impl<S, A> Peer<S, A> {
             if self.overflow_bytes + bytes > MAILBOX_OVERFLOW_BYTES_MAX {
                 let conversation = conversation.clone();
                 self.shed.push(conversation.clone());
-                self.overflow.push_back(Mail::FellBehind { conversation });
+                self.overflow.push_back(Mail::BatchesLost { conversation });
                 return;
             }
             self.overflow_bytes += bytes;
         }
-        if let Mail::Tell { told: Told::Admitted { .. }, .. } = &mail {
+        if let Mail::Tell { told: Told::Admitted { .. } | Told::Level { .. }, .. } = &mail {
             // Whoever comes in behind a marker would miss what is shed after it, and not know.
             self.shed.clear();
         }
@@ -181,7 +181,7 @@ mod tests {
         while let Some(mail) = other.pop() {
             kinds.push(match mail {
                 Mail::Batch { .. } => "batch",
-                Mail::FellBehind { .. } => "marker",
+                Mail::BatchesLost { .. } => "marker",
                 _ => "other",
             });
             peer.flush();

@@ -12,7 +12,7 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
-//! A conversation                       import           G number                           ids given
+//! A conversation                       import           B number                           ids given
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -42,7 +42,7 @@ pub enum Kind {
     SegmentSeqs = b'T',
     Sealed = b'Z',
     Import = b'A',
-    GivenIds = b'G',
+    GivenIds = b'B',
 }
 
 const DAY_MS: u64 = 86_400_000;

@@ -479,12 +479,23 @@ impl World {
         }
     }
 
+    fn told_who_is_here(&mut self, session: SessionId, online: Vec<UserId>, count: u32) {
+        assert_eq!(online.len(), count as usize, "no crowd here");
+        let member = self.here.iter_mut().find(|held| held.session == session).unwrap();
+        assert!(member.version == Version::V2 && member.online.is_empty());
+        assert!(online.contains(&member.user));
+        member.online.extend(online.into_iter().map(|user| (user, true)));
+    }
+
     fn replied(&mut self, session: SessionId, reply: Reply) {
+        if let Reply::Presence { online, count } = reply {
+            return self.told_who_is_here(session, online, count);
+        }
         assert!(self.here.iter().any(|held| held.session == session), "{reply:?}");
         let reference = match &reply {
             Reply::Error { reference, .. } => reference.clone(),
             Reply::Ack(ack) => ack.reference.clone(),
-            Reply::Hello { .. } => panic!("not the machine's to say"),
+            other => panic!("not the machine's to say: {other:?}"),
         };
         let reference = reference.expect("every command has a name here");
         assert!(self.asked.iter().any(|a| a.reference == reference && a.session == session));

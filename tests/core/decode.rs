@@ -27,8 +27,10 @@ impl Seen {
         self.json().and_then(|value| value["type"].as_str()).unwrap_or("")
     }
 
+    /// The place of an event.
     pub fn seq(&self) -> Option<u64> {
-        self.json().filter(|json| json["type"] != "hello" && json["type"] != "ack")?["seq"].as_u64()
+        let is_event = self.kind() == "chat_message" || self.kind().starts_with("message_");
+        self.json().filter(|_| is_event)?["seq"].as_u64()
     }
 }
 
@@ -48,11 +50,6 @@ impl Decoder {
         while let Some(found) = if self.is_open { self.frame() } else { self.head() } {
             seen.push(found);
         }
-    }
-
-    /// How much arrived.
-    pub fn received_bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Nothing is left half said.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use loquat::model::*;
+use serde_json::Value;
+
 use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, Record};
 
 #[derive(Default)]
@@ -62,6 +64,20 @@ impl Store {
     /// The newest event that survives anything.
     pub fn durable_seq(&self, conversation: &ConversationId) -> u64 {
         self.events.get(conversation).map_or(0, |events| events.len() as u64)
+    }
+
+    /// The event is shown as one whose message was deleted; that must have happened.
+    pub fn is_without_text(&self, of: &ConversationId, seq: u64, shown: &Value) -> bool {
+        let texts = [&shown["content"], &shown["message"]["content"]];
+        let message = self.events[of][seq as usize - 1].text_of();
+        let Some(message) =
+            message.filter(|_| texts.iter().any(|text| **text == "Message deleted"))
+        else {
+            return false;
+        };
+        let is_its_end = |event: &Event| matches!(event.body, EventBody::Delete { message: m, .. } if m == message);
+        assert!(self.events[of].iter().any(is_its_end), "{shown} was not deleted");
+        true
     }
 
     fn directory(&mut self, change: DirectoryChange) {

@@ -439,7 +439,9 @@ impl World {
             went_on = true;
         }
         if matches!(self.reader_mode, Mode::Auto | Mode::Fails) {
-            while self.answer_load(core) {}
+            while self.answer_load(core) {
+                went_on = true;
+            }
         }
         went_on
     }
@@ -499,6 +501,7 @@ impl World {
                 }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()
+                    && !self.store.is_without_text(&checked.conversation, seq, json)
                 {
                     let mut json = json.clone();
                     json.as_object_mut().unwrap().remove("client_msg_id");

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod churn;
 mod crash;
 mod drain;
 mod edits;

@@ -285,6 +285,10 @@ fn brief_reply(reply: &Reply) -> String {
             let (message, seq) = (number(message.map(|m| m.0)), number(seq.map(|s| s.0)));
             format!("ack {} {} {message} #{seq}", text(reference), text(client_msg_id))
         }
-        Reply::Hello { .. } => "hello".into(),
+        Reply::Presence { online, count } => {
+            let online: Vec<_> = online.iter().map(ToString::to_string).collect();
+            format!("here {} of {count}", online.join(","))
+        }
+        other => panic!("a conversation does not say {other:?}"),
     }
 }

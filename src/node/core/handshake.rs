@@ -81,6 +81,7 @@ impl<S> Core<S> {
                         upgrade,
                         identity: Arc::new(identity),
                         version: request.version,
+                        resume: request.resume,
                         conversation,
                         permits: Default::default(),
                         peer,

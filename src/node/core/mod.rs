@@ -8,7 +8,9 @@
 //! ```
 //! `S` is the socket itself while it changes hands.
 
+mod asker;
 mod drain;
+mod follow;
 mod frames;
 mod handshake;
 mod pressure;
@@ -93,6 +95,7 @@ pub struct CoreSettings {
 /// A conversation of another core with sockets here.
 #[derive(Default)]
 struct Far {
+    /// The live ones.
     locals: Vec<SessionId>,
 }
 
@@ -117,6 +120,8 @@ pub struct Core<S> {
     flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
     pressure: Pressure,
+    /// A completed write left something to do.
+    needs_turn: bool,
 }
 
 impl<S> Core<S> {
@@ -145,6 +150,7 @@ impl<S> Core<S> {
             flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
+            needs_turn: false,
         };
         core.send_mail();
         core
@@ -245,14 +251,21 @@ impl<S> Core<S> {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
                 let wants_probe = connection.wants_probe;
+                self.feed_if_hungry(slot);
                 self.arm(slot);
                 if wants_probe {
+                    self.needs_turn = true;
                     self.attend(slot);
                 }
             }
             Some(_) => {}
             None => self.abort(slot, now),
         }
+    }
+
+    /// What a completed write left to do waits for a turn, which nothing else may bring.
+    pub fn needs_turn(&self) -> bool {
+        self.needs_turn
     }
 
     /// The peer has closed its sending side, or the socket is broken.
@@ -318,6 +331,11 @@ impl<S> Core<S> {
 
     pub fn sockets(&self) -> usize {
         self.connections.len()
+    }
+
+    /// What waits to be sent on a socket.
+    pub fn unsent_bytes(&self, slot: u32) -> usize {
+        self.connections.get(slot as usize).map_or(0, |connection| connection.outbox.bytes())
     }
 
     pub fn rooms(&self) -> usize {
@@ -402,13 +420,18 @@ impl<S> Core<S> {
     }
 
     fn leave_far(&mut self, conversation: &ConversationId, owner: u16, session: SessionId) {
+        self.forget_live(conversation, session);
+        self.links.peer(owner).send(Mail::Leave { session });
+    }
+
+    /// Batches of another core's conversation are not for this socket any more.
+    fn forget_live(&mut self, conversation: &ConversationId, session: SessionId) {
         if let Some(far) = self.far.get_mut(conversation) {
             far.locals.retain(|local| *local != session);
             if far.locals.is_empty() {
                 self.far.remove(conversation);
             }
         }
-        self.links.peer(owner).send(Mail::Leave { session });
     }
 
     fn owner_of(&self, conversation: &ConversationId) -> u16 {

@@ -11,26 +11,31 @@
 //! It knows sockets only as [`SessionId`]s; it never sees bytes, time or files.
 
 mod admit;
+mod batches;
 mod directory;
+mod follow;
 mod import;
 mod lease;
+mod missed;
 mod recent;
 mod reveal;
 mod room;
+mod session;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use slab::Slab;
-use smallvec::SmallVec;
 
 use self::admit::Waiting;
+pub(super) use self::batches::FullBatch;
+use self::follow::Fetch;
 use self::lease::Lease;
 use self::reveal::Reveal;
 use self::room::Room;
+use self::session::Refresh;
 use super::admin::{AdminAnswer, AdminCommand};
-use super::batch::{Audience, Batch, Keep};
 use super::mail::Told;
 use super::ports::{LoadQuery, LoadRequest, LoadResult, Record, ToLog};
 use super::timers::Timers;
@@ -41,7 +46,6 @@ use crate::model::{
     Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
     Request, SessionId, UserId,
 };
-use crate::wire::json;
 
 /// Where a session's answer to an admin command goes.
 pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
@@ -81,6 +85,8 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Follow(Fetch),
+    Refresh(Box<Refresh>),
 }
 
 pub struct Shard {
@@ -102,6 +108,11 @@ pub struct Shard {
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
+    /// Followers that want their next piece, those who wait longest first; those who wait for a reader
+    /// to be free; and how many readers' answers are under way for followers.
+    hungry: VecDeque<(usize, SessionId)>,
+    starved: VecDeque<(usize, SessionId)>,
+    fetches: usize,
     ticket: u64,
     timers: Timers<Timer>,
     marks_alarm: super::timers::Alarm,
@@ -132,20 +143,7 @@ pub(super) enum Output {
         told: Told,
     },
     /// What was said to those who were in before somebody entered.
-    Batch {
-        conversation: ConversationId,
-        batch: Batch,
-        locals: Vec<SessionId>,
-        remotes: SmallVec<[u16; 2]>,
-    },
-}
-
-/// A room's batch of this turn, and whom it is for.
-pub(super) struct FullBatch {
-    pub conversation: ConversationId,
-    pub batch: Batch,
-    pub locals: Vec<SessionId>,
-    pub remotes: SmallVec<[u16; 2]>,
+    Batch(FullBatch),
 }
 
 /// What every core must hear.
@@ -181,6 +179,9 @@ impl Shard {
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
+            hungry: VecDeque::new(),
+            starved: VecDeque::new(),
+            fetches: 0,
             ticket: 0,
             timers: Timers::default(),
             marks_alarm: super::timers::Alarm::default(),
@@ -356,38 +357,6 @@ impl Shard {
         }
     }
 
-    fn tell(&mut self, session: SessionId, told: Told) {
-        self.outputs.push_back(Output::Told { session, told });
-    }
-
-    fn signal(&mut self, room: usize, audience: chat::Audience, signal: &crate::model::Signal) {
-        use crate::model::Signal;
-        let keep = match signal {
-            Signal::Read { .. } => Keep::Always,
-            _ => Keep::IfLevel,
-        };
-        let audience = match audience {
-            chat::Audience::One(session) => {
-                self.tell(session, Told::Signal(signal.clone()));
-                return;
-            }
-            chat::Audience::All => Audience::All,
-            chat::Audience::AllBut(user) => Audience::AllBut(user),
-            chat::Audience::AllV1 => Audience::V1,
-            chat::Audience::AllV2 => Audience::V2,
-        };
-        self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
-        self.touch(room);
-    }
-
-    /// The room has something for its sockets at the end of this turn.
-    fn touch(&mut self, room: usize) {
-        if !self.rooms[room].is_dirty {
-            self.rooms[room].is_dirty = true;
-            self.dirty.push(room);
-        }
-    }
-
     fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
         self.ticket += 1;
         let conversation = self.rooms[room].id.clone();
@@ -412,6 +381,8 @@ impl Shard {
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
+            Load::Follow(fetch) => self.fetched(fetch, answer),
+            Load::Refresh(refresh) => self.refresh_known(*refresh, answer, now),
         }
     }
 
@@ -459,15 +430,13 @@ impl Shard {
 
     /// A socket is gone, or its reading ended.
     pub fn leave(&mut self, room: usize, session: SessionId, now: Now) {
-        if session.core == self.core {
-            let locals = &mut self.rooms[room].locals;
-            if let Some(at) = locals.iter().position(|&local| local == session) {
-                locals.swap_remove(at);
-            }
-        } else {
-            self.remotes.remove(&session);
-            self.rooms[room].remote_left(session.core);
+        let held = &mut self.rooms[room];
+        if held.followers.remove(&session).is_none() {
+            held.leave_live(session, self.core);
+        } else if held.followers.is_empty() {
+            held.missed.clear();
         }
+        self.remotes.remove(&session);
         self.with_chat(room, now, |chat, _, out| chat.leave(session, now, out));
         self.narrow(room);
         self.may_be_idle(room);
@@ -479,24 +448,6 @@ impl Shard {
         } else {
             self.forget_candidate(session);
         }
-    }
-
-    /// The next conversation with something to say to its sockets.
-    pub(super) fn next_batch(&mut self) -> Option<FullBatch> {
-        while let Some(room) = self.dirty.pop() {
-            // A room may have left memory since: what it had to say was for nobody.
-            let Some(held) = self.rooms.get_mut(room) else { continue };
-            held.is_dirty = false;
-            if !held.batch.is_empty() {
-                return Some(FullBatch {
-                    conversation: held.id.clone(),
-                    batch: std::mem::take(&mut held.batch),
-                    locals: held.locals.clone(),
-                    remotes: held.remotes.iter().map(|&(core, _)| core).collect(),
-                });
-            }
-        }
-        None
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -9,7 +9,7 @@ use fastwebsockets::OpCode;
 use super::writer::Writer;
 use crate::model::{
     Ack, Event, EventBody, MessageBody, MessageId, MessageState, Profile, ReactionAction, Refusal,
-    Reply, Signal, UserId, Wall,
+    Reply, Resumed, Signal, UserId, Wall,
 };
 use crate::wire::frame::OpenFrame;
 
@@ -32,6 +32,11 @@ pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
         }
         event_body(json, event);
     });
+}
+
+/// An event keeps its place when its message was deleted, and has no text any more.
+fn shown(content: &str) -> &str {
+    if content.is_empty() { DELETED } else { content }
 }
 
 /// About how long an event's frame is: enough room, unless much of its text needs escaping.
@@ -58,7 +63,7 @@ fn event_body(json: &mut Writer<'_>, event: &Event) {
         }
         EventBody::Edit { message, content, .. } => {
             json.raw(r#","message_id":"#).number(message.0);
-            json.raw(r#","content":"#).string(content);
+            json.raw(r#","content":"#).string(shown(content));
             json.raw(r#","edited_at":"#).time(event.at);
             timestamp(json, event.at);
         }
@@ -119,7 +124,7 @@ impl<'m> MessageFields<'m> {
     fn of_event(body: &'m MessageBody, at: Wall) -> MessageFields<'m> {
         MessageFields {
             id: body.id,
-            content: &body.content,
+            content: shown(&body.content),
             sender: &body.sender,
             parent: body.parent,
             created_at: at,
@@ -191,6 +196,23 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
             json.raw(r#","limits":{"content_chars":"#).number(limits.content_chars as u64);
             json.raw(r#","frame_bytes":"#).number(limits.frame_bytes as u64).raw("}}");
         }
+        Reply::Presence { online, count } => {
+            json.raw(r#"{"type":"presence","online":"#).users(online);
+            json.raw(r#","count":"#).number(u64::from(*count)).raw("}");
+        }
+        Reply::Resumed(resumed) => end_of_replay(json, resumed),
+        Reply::Resync { seq, epoch } => {
+            json.raw(r#"{"type":"resync","seq":"#).seq(*seq);
+            json.raw(r#","epoch":"#).string(&epoch.to_string()).raw("}");
+        }
+        Reply::Pong { reference, seq } => {
+            json.raw(r#"{"type":"pong","ref":"#).option(reference.as_deref(), Writer::string);
+            json.raw(r#","seq":"#).seq(*seq).raw("}");
+        }
+        Reply::TokenExpiring { expires_in_ms } => {
+            json.raw(r#"{"type":"token_expiring","expires_in_ms":"#);
+            json.number(*expires_in_ms).raw("}");
+        }
     });
 }
 
@@ -202,6 +224,20 @@ fn error(json: &mut Writer<'_>, refusal: &Refusal, reference: Option<&str>) {
         json.raw(r#","retry_after_ms":"#).number(ms);
     }
     json.raw("}");
+}
+
+/// The keys of an object are texts, so here a user's number is one, too.
+fn end_of_replay(json: &mut Writer<'_>, resumed: &Resumed) {
+    json.raw(r#"{"type":"resumed","from":"#).seq(resumed.from);
+    json.raw(r#","to":"#).seq(resumed.to);
+    json.raw(r#","marks":{"#);
+    for (n, (user, message)) in resumed.marks.iter().enumerate() {
+        if n > 0 {
+            json.raw(",");
+        }
+        json.string(&user.to_string()).raw(":").number(message.0);
+    }
+    json.raw(r#"},"marks_count":"#).number(resumed.marks_count).raw("}");
 }
 
 fn acknowledge(json: &mut Writer<'_>, ack: &Ack) {
