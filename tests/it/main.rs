@@ -21,5 +21,6 @@ mod rights;
 mod startup;
 mod storm;
 mod tokens;
+mod transfers;
 mod typing;
 mod wide;
