@@ -2,6 +2,8 @@
 
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
+#[path = "http_side/transfers.rs"]
+mod transfers;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use loquat::http::{self, HttpBounds, HttpPorts, HttpSettings, Vitals};
 use loquat::model::{Profile, Role};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::store::{Store, StoreSettings};
 use serde_json::{Value, json};
 
 use stand_in::{
@@ -438,7 +441,14 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let ports = HttpPorts { shards: world.clone(), directory: world.clone(), health: world };
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+    let ports = HttpPorts {
+        shards: world.clone(),
+        directory: world.clone(),
+        health: world,
+        transfers: store.transfers(),
+    };
     let error = http::start(taken, ports).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

@@ -8,3 +8,5 @@ mod endings;
 mod folding;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/transfers.rs"]
+mod transfers;

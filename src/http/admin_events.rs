@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::event_lines;
 use super::failure::Failure;
 use super::long::Patience;
-use super::ndjson;
 use super::transfer::Ways;
 use crate::limits::{EVENTS_PAGE_MAX, EVENTS_WAIT_S_MAX};
 use crate::model::Epoch;
@@ -136,9 +136,9 @@ async fn read(ways: &Arc<Ways>, from: Position, limit: usize) -> Result<EventsPa
 fn answer(epoch: Epoch, page: &EventsPage) -> Response {
     let mut body = Vec::new();
     for (behind, happening) in &page.happenings {
-        ndjson::push_happening(&mut body, cursor(epoch, *behind), happening);
+        event_lines::push_happening(&mut body, cursor(epoch, *behind), happening);
     }
-    ndjson::push_events_end(&mut body, cursor(epoch, page.next), page.has_more);
+    event_lines::push_end(&mut body, cursor(epoch, page.next), page.has_more);
     let headers =
         [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     (headers, body).into_response()

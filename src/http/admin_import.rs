@@ -196,36 +196,34 @@ impl Ways {
     }
 
     /// Everything from the staged file to the answer.
-    fn publish(
+    async fn publish(
         self: Arc<Self>,
         staged: Staged,
         permit: OwnedSemaphorePermit,
-    ) -> impl Future<Output = Outcome<Response>> + Send {
-        async move {
-            let staged = self.with_free_ids(staged).await?;
-            let import = staged.import.clone();
-            tracing::info!(
-                conversation = %import.conversation,
-                messages = import.messages,
-                events = import.events,
-                "an import is staged"
-            );
-            self.record(staged).await?;
-            let built = self.built(&import).await;
-            if !built {
-                // The next import waits until this one's ids are in pages.
-                tokio::spawn(self.hold(import.conversation.clone(), permit));
-            }
-            let status = if built { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-            let state = StateJson {
-                conversation_id: import.conversation,
-                state: if built { "done" } else { "building" },
-                events: Some(import.events),
-                built: None,
-                messages: Some(import.messages),
-            };
-            Ok((status, Json(state)).into_response())
+    ) -> Outcome<Response> {
+        let staged = self.with_free_ids(staged).await?;
+        let import = staged.import.clone();
+        tracing::info!(
+            conversation = %import.conversation,
+            messages = import.messages,
+            events = import.events,
+            "an import is staged"
+        );
+        self.record(staged).await?;
+        let built = self.built(&import).await;
+        if !built {
+            // The next import waits until this one's ids are in pages.
+            tokio::spawn(self.hold(import.conversation.clone(), permit));
         }
+        let status = if built { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+        let state = StateJson {
+            conversation_id: import.conversation,
+            state: if built { "done" } else { "building" },
+            events: Some(import.events),
+            built: None,
+            messages: Some(import.messages),
+        };
+        Ok((status, Json(state)).into_response())
     }
 
     /// Sets the ids aside for good, then looks whether any of them was ever given to a message.

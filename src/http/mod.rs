@@ -10,6 +10,7 @@ mod admin;
 mod admin_events;
 mod admin_export;
 mod admin_import;
+mod event_lines;
 mod failure;
 mod handover;
 mod health;

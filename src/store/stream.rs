@@ -106,12 +106,12 @@ impl EventLog {
         while page.next.commit <= through && !page.is_full() {
             let reached = page.next;
             match self.commits.find(reached.commit)? {
-                Some(at) => self.from_file(at, through, &mut page)?,
-                None => self.from_pages(&mut page)?,
+                Some(at) => self.read_file(at, through, &mut page)?,
+                None => self.read_pages(&mut page)?,
             }
             if page.next == reached && self.is_sealed(reached)? {
                 // The file does not have it as it should: pages do.
-                self.from_pages(&mut page)?;
+                self.read_pages(&mut page)?;
             }
             if page.next == reached {
                 break;
@@ -126,7 +126,7 @@ impl EventLog {
     }
 
     /// Reads on in one file until the page is full or the file has no more.
-    fn from_file(
+    fn read_file(
         &mut self,
         mut at: At,
         through: u64,
@@ -228,7 +228,7 @@ impl EventLog {
     }
 
     /// The file is gone: pages have the events, the segment's index their order.
-    fn from_pages(&mut self, page: &mut EventsPage) -> Result<(), StoreError> {
+    fn read_pages(&mut self, page: &mut EventsPage) -> Result<(), StoreError> {
         let from = page.next;
         if self.read.is_importing() {
             // Not all of what belongs here may be in pages yet.

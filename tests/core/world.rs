@@ -126,7 +126,7 @@ pub struct World {
     pub rules: Rules,
     pub admissions: Arc<Admissions>,
     pub(super) clients: Vec<Checked>,
-    next_id: u64,
+    pub next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
 }

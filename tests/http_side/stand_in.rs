@@ -14,7 +14,9 @@ use loquat::http::{
 };
 use loquat::model::{ConversationId, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::store::{Opened, Store, StoreSettings};
 use serde_json::Value;
+use tempfile::TempDir;
 
 pub const TOKEN: &str = "a-token-of-at-least-thirty-two-bytes";
 /// For what must not happen: a test that waits so long has failed.
@@ -41,6 +43,10 @@ pub struct World {
 }
 
 impl Shards for World {
+    fn send_to_all(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy> {
+        self.send(command, reply)
+    }
+
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy> {
         self.commands.lock().unwrap().push(command);
         match *self.mood.lock().unwrap() {
@@ -118,6 +124,8 @@ pub struct Server {
     pub handle: HttpHandle,
     pub world: Arc<World>,
     pub reactor: TcpListener,
+    /// A store that nobody writes to.
+    _store: (Opened, TempDir),
 }
 
 impl Drop for Server {
@@ -163,11 +171,17 @@ impl Server {
 
     pub fn with(settings: HttpSettings) -> Server {
         let world = Arc::new(world());
-        let ports =
-            HttpPorts { shards: world.clone(), directory: world.clone(), health: world.clone() };
+        let directory = tempfile::tempdir().unwrap();
+        let opened = Store::open(directory.path(), StoreSettings::default()).unwrap();
+        let ports = HttpPorts {
+            shards: world.clone(),
+            directory: world.clone(),
+            health: world.clone(),
+            transfers: opened.transfers(),
+        };
         let handle = http::start(settings, ports).unwrap();
         let reactor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Server { handle, world, reactor }
+        Server { handle, world, reactor, _store: (opened, directory) }
     }
 
     /// A client's connection whose first bytes the reactor "has read" already.

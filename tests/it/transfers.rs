@@ -30,7 +30,8 @@ async fn page(server: &Server, after: Option<&str>, limit: u64) -> (Vec<Value>, 
 async fn all(server: &Server, mut after: Option<String>, seed: &mut u64) -> (Vec<Value>, String) {
     let mut lines = Vec::new();
     loop {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *seed =
+            seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let limit = 1 + (*seed >> 33) % 40;
         let (some, cursor, has_more) = page(server, after.as_deref(), limit).await;
         // The cursor of a line leads on from there as well.
@@ -72,9 +73,7 @@ async fn happens(client: &mut Client, of: &str, round: usize) -> Vec<(String, St
     };
     take("message", &kept);
     take("message", &gone);
-    let edit = |id: &Value, content: &str| {
-        json!({"type": "message_edit", "message_id": id, "content": content})
-    };
+    let edit = |id: &Value, content: &str| json!({"type": "message_edit", "message_id": id, "content": content});
     take("edit", &does(client, edit(kept_id, &format!("edited {round}"))).await);
     take("edit", &does(client, edit(gone_id, &format!("gone again {round}"))).await);
     for emoji in ["👍", "👍", "x"] {
