@@ -50,8 +50,14 @@ pub const EXPORTS_MAX: usize = 2;
 pub const TRANSFER_STALL_MS: u64 = 30_000;
 /// Users that a list in a frame names at most; the count beside it is whole.
 pub const LISTED_USERS_MAX: usize = 50;
+/// Questions about the past that a shard has under way at once.
+pub const QUESTIONS_MAX: usize = 512;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
+/// Marks of one conversation that are counted at most.
+pub const MARKS_COUNTED_MAX: u32 = 20_000;
+/// First sends of one step when a filter of them is made.
+pub const FIRST_SENDS_MAX: usize = 4_096;
 /// Pieces of the log that one turn hands to sockets which follow it.
 pub const FEEDS_PER_TURN_MAX: usize = 32;
 /// Reads of past events that a shard has under way for them.
@@ -111,6 +117,8 @@ pub const HTTP_TIMEOUT_MS: u64 = 10_000;
 /// After a refused frame: how much is still read, and for how long, so that the close is not lost.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_MS: u64 = 2_000;
+/// The same while the peer still takes what was not sent yet.
+pub const LINGER_SLOW_MS: u64 = 10_000;
 /// SIGTERM: everything is closed within this.
 pub const DRAIN_MS_MAX: u64 = 10_000;
 

@@ -6,6 +6,8 @@ mod damage;
 mod endings;
 #[path = "store/folding.rs"]
 mod folding;
+#[path = "store/past.rs"]
+mod past;
 #[path = "store/rig.rs"]
 mod rig;
 #[path = "store/transfers.rs"]

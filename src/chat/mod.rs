@@ -26,6 +26,7 @@ mod decide;
 mod dedupe;
 mod membership;
 mod message;
+mod past;
 mod people;
 mod presence;
 mod queue;

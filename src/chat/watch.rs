@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, Settings};
-use crate::model::{MessageId, Seq, SessionId, UserId};
+use crate::model::{MessageId, Now, Seq, SessionId};
 
 impl Conversation {
     /// The newest receipt of the session's user: those at or below it say nothing new.
@@ -17,16 +17,12 @@ impl Conversation {
         self.seals.sealed()
     }
 
-    /// How far the users in memory have read.
-    pub fn marks(&self) -> impl Iterator<Item = (UserId, MessageId)> {
-        self.people
-            .users()
-            .map(|(_, user)| (user.profile.id.clone(), user.receipt.mark()))
-            .filter(|(_, mark)| mark.0 > 0)
-    }
-
-    /// Settings that were reloaded, for what comes. Buckets that are in use keep their rate.
-    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+    /// Settings that were reloaded. Buckets keep what is left in them.
+    pub fn set_settings(&mut self, settings: Arc<Settings>, now: Now) {
+        self.observe(now);
+        let limits = &settings.limits;
+        self.bucket.set_rate(limits.events_per_conversation, self.mono);
+        self.people.set_rate(limits.events_per_user, self.mono);
         self.settings = settings;
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod event;
+pub mod history;
 pub mod id;
 pub mod identity;
 pub mod reply;
@@ -14,10 +15,16 @@ pub use command::{
 pub use event::{
     DirectoryChange, Event, EventBody, Import, Mark, MessageBody, ReactionAction, Signal,
 };
+pub use history::{
+    Edited, Edits, EditsQuery, History, Listed, Participant, Reader, ReadersQuery, RepliesQuery,
+    ShownMessage, Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage,
+    StoredStanding,
+};
 pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply, Resumed};
 pub use state::{
-    Admission, Anchor, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState,
+    Admission, Anchor, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery, LoadKey,
+    Loaded, MessageState,
 };
 pub use time::{Mono, Now, Wall};

@@ -1,5 +1,6 @@
 //! What the server says to one socket: acks, errors, close codes.
 
+use super::history::{History, Reader};
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::time::Wall;
 use crate::limits::Limits;
@@ -84,6 +85,8 @@ pub enum Reply {
         epoch: Epoch,
         limits: HelloLimits,
     },
+    /// v2 only.
+    History(Box<History>),
     /// v2: who is online, in place of a `user_status` for each. A crowd is only counted.
     Presence {
         online: Vec<UserId>,
@@ -113,9 +116,9 @@ pub struct Resumed {
     pub from: Seq,
     pub to: Seq,
     /// At most `MARKS_SHOWN_MAX`, in the order of the users.
-    pub marks: Vec<(UserId, MessageId)>,
+    pub marks: Vec<Reader>,
     /// How many there are.
-    pub marks_count: u64,
+    pub marks_count: u32,
 }
 
 /// What a client should know about this server's settings.

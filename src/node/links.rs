@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::admin::AdminCommand;
 use super::mail::{Mail, Told};
 use super::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
+use super::question::{AnswerTo, Question};
 use super::shard::AdminReply;
 use crate::limits::{MAILBOX_OVERFLOW_BYTES_MAX, MAILBOX_SLOTS};
 use crate::mailbox::{Receiver, Sender};
@@ -20,6 +21,9 @@ pub struct Peer<S, A> {
     pub from: Receiver<Mail<S, A>>,
     overflow: VecDeque<Mail<S, A>>,
     overflow_bytes: usize,
+    /// Since somebody asked: mail that had to wait, and batches that were lost.
+    had_to_wait: u64,
+    were_shed: u64,
     /// Conversations whose batches are shed until the overflow is gone.
     shed: Vec<ConversationId>,
     /// Something lies in the ring of which the other core was not told. Without mail no bell: two
@@ -34,6 +38,8 @@ impl<S, A> Peer<S, A> {
             from,
             overflow: VecDeque::new(),
             overflow_bytes: 0,
+            had_to_wait: 0,
+            were_shed: 0,
             shed: Vec::new(),
             has_news: false,
         }
@@ -51,14 +57,17 @@ impl<S, A> Peer<S, A> {
     }
 
     fn keep(&mut self, mail: Mail<S, A>) {
+        self.had_to_wait += 1;
         if let Mail::Batch { conversation, batch } = &mail {
             let bytes = batch.bytes().len();
             if self.shed.contains(conversation) {
+                self.were_shed += 1;
                 return;
             }
             if self.overflow_bytes + bytes > MAILBOX_OVERFLOW_BYTES_MAX {
                 let conversation = conversation.clone();
                 self.shed.push(conversation.clone());
+                self.were_shed += 1;
                 self.overflow.push_back(Mail::BatchesLost { conversation });
                 return;
             }
@@ -98,14 +107,33 @@ impl<S, A> Peer<S, A> {
         self.overflow.len() >= MAILBOX_SLOTS
     }
 
+    /// How much mail had to wait since the last call, and how many batches were lost.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.had_to_wait), std::mem::take(&mut self.were_shed))
+    }
+
+    /// Bytes of batches that wait for room.
+    pub fn waiting_bytes(&self) -> usize {
+        self.overflow_bytes
+    }
+
     /// Items that wait for room in the ring.
     pub fn waiting(&self) -> usize {
         self.overflow.len()
     }
 }
 
-/// A command of the admin side, and where its answer goes.
-pub type AdminOrder = (AdminCommand, AdminReply);
+/// What the HTTP side asks of a core, and where the answer goes.
+pub enum AdminOrder {
+    Change(AdminCommand, AdminReply),
+    Question(Box<Question>, AnswerTo),
+}
+
+impl From<(AdminCommand, AdminReply)> for AdminOrder {
+    fn from((command, reply): (AdminCommand, AdminReply)) -> AdminOrder {
+        AdminOrder::Change(command, reply)
+    }
+}
 
 /// Everything a core is connected to.
 pub struct Links<S, A> {
@@ -187,6 +215,8 @@ mod tests {
             peer.flush();
         }
         assert_eq!(kinds, ["batch", "batch", "batch", "marker", "other"]);
-        assert_eq!((peer.waiting(), peer.overflow_bytes), (0, 0));
+        assert_eq!((peer.waiting(), peer.waiting_bytes()), (0, 0));
+        // All but the first one had to wait; three of them were lost.
+        assert_eq!((peer.take_counts(), peer.take_counts()), ((6, 3), (0, 0)));
     }
 }

@@ -94,6 +94,10 @@ pub enum Mail<S, A> {
         user: UserId,
         issued_before: Wall,
     },
+    /// The sender stops: no command follows.
+    Quiet,
+    /// The sender stops: what it decided has been shown; no batch and no answer follows.
+    Settled,
 }
 
 /// What a shard says to one socket.

@@ -13,6 +13,7 @@
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
 //! A conversation                       import           B number                           ids given
+//! L user conversation                  there is a mark
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -37,6 +38,7 @@ pub enum Kind {
     ReplyCount = b'N',
     Reply = b'Q',
     Mark = b'M',
+    Marked = b'L',
     FirstSend = b'K',
     Segment = b'S',
     SegmentSeqs = b'T',

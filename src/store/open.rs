@@ -19,7 +19,7 @@ use super::overlay::Overlay;
 use super::page_thread::{self, Span};
 use super::pages::Pages;
 use super::read::{ReadHandle, Shared};
-use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts};
+use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts, StoreCounters};
 use super::settings::StoreSettings;
 use super::transfers::Transfers;
 use super::watermark::Watermark;
@@ -50,6 +50,13 @@ impl Opened {
         fatal: Fatal,
     ) -> Result<(Running, Vec<ShardEnds>), OpenError> {
         running::start(self.begin, shards, fatal)
+    }
+
+    /// Where the threads count, if anybody wants to know.
+    #[must_use]
+    pub fn counted_by(mut self, counters: StoreCounters) -> Opened {
+        self.begin.counters = counters;
+        self
     }
 
     pub fn read_handle(&self) -> ReadHandle {
@@ -109,7 +116,8 @@ impl Store {
         };
         let epoch = life.epoch();
         let imports = place.imports;
-        let begin = Begin { shared, segments, imports, settings, start, life };
+        let counters = StoreCounters::default();
+        let begin = Begin { shared, segments, imports, settings, start, life, counters };
         Ok(Opened { epoch, replayed, begin })
     }
 }

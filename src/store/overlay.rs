@@ -1,4 +1,4 @@
-//! Directory changes that are durable but not yet in pages, for all who read.
+//! Directory changes, and where users have marks: what is durable but not yet in pages, for all who read.
 //!
 //! The log thread puts a change in before its shard hears that it is durable; the page thread takes it
 //! out after sled holds it. Readers look here first and in sled second, so no change is ever unseen.
@@ -24,6 +24,8 @@ struct Changes {
     memberships: BTreeMap<(UserId, ConversationId), Held<Option<Role>>>,
     profiles: HashMap<UserId, Held<Profile>>,
     revoked: HashMap<UserId, Held<Wall>>,
+    /// With the segment whose pages will hold it.
+    marks: BTreeMap<(UserId, ConversationId), u64>,
     /// Imports that are durable while pages do not have all of them: how many events pages have.
     importing: BTreeMap<ConversationId, Progress>,
 }
@@ -48,6 +50,11 @@ impl Overlay {
         }
     }
 
+    pub fn put_marks(&self, segment: u64, marks: Vec<(UserId, ConversationId)>) {
+        let mut held = self.lock();
+        held.marks.extend(marks.into_iter().map(|mark| (mark, segment)));
+    }
+
     /// Pages of all segments up to this one hold what they brought.
     pub fn forget_through(&self, segment: u64) {
         let mut held = self.lock();
@@ -56,6 +63,7 @@ impl Overlay {
         held.memberships.retain(|_, change| change.segment > segment);
         held.profiles.retain(|_, change| change.segment > segment);
         held.revoked.retain(|_, change| change.segment > segment);
+        held.marks.retain(|_, at| *at > segment);
     }
 
     /// The conversation is being brought in; until pages have all of it nobody may look at it.
@@ -118,6 +126,28 @@ impl Overlay {
         let from = held.memberships.range((user.clone(), first)..);
         let of_it = from.take_while(|((id, _), _)| id == user);
         of_it.map(|((_, id), change)| (id.clone(), change.value)).collect()
+    }
+
+    /// Conversations in which the user has a mark, in order of their ids, behind `after`.
+    pub fn marked(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Vec<ConversationId> {
+        let Some(first) = ConversationId::from_number(0).ok() else { return Vec::new() };
+        let from = match after {
+            Some(after) => Bound::Excluded((user.clone(), after.clone())),
+            None => Bound::Included((user.clone(), first)),
+        };
+        let held = self.lock();
+        let behind = held.marks.range((from, Bound::Unbounded));
+        let of_it = behind.take_while(|((of, _), _)| of == user).take(limit);
+        of_it.map(|((_, conversation), _)| conversation.clone()).collect()
+    }
+
+    pub fn has_mark(&self, user: &UserId, conversation: &ConversationId) -> bool {
+        self.lock().marks.contains_key(&(user.clone(), conversation.clone()))
     }
 
     pub fn profile(&self, user: &UserId) -> Option<Profile> {

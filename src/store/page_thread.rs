@@ -5,13 +5,14 @@ use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
 use crate::model::Import;
 use crate::node::journal::{Damage, Tail, scan};
+use crate::telemetry::{CoreCounters, Counter, Histogram};
 
 use super::build;
 use super::commits::Commits;
@@ -53,6 +54,7 @@ pub struct PageThread {
     pub notes: Notes,
     /// Set when a stop waited long enough.
     pub stop: Arc<AtomicBool>,
+    pub counters: CoreCounters,
 }
 
 impl PageThread {
@@ -84,7 +86,11 @@ impl PageThread {
 
     fn seal(&self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
         wait_for_space(&self.segments, segment, &self.stop)?;
+        let begun = Instant::now();
         seal(&self.shared, &self.segments, Span { segment, last_commit }, &self.stop)?;
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.counters.observe(Histogram::PageBuildMillis, took_ms);
+        self.counters.increment(Counter::SegmentsSealed);
         self.shared.overlay.forget_through(segment);
         self.notes.send(Note::Sealed { segment });
         self.housekeeping()

@@ -376,16 +376,6 @@ impl Deletions {
 }
 
 impl ReadHandle {
-    /// Whether pages say that the message was deleted.
-    pub(super) fn is_deleted(
-        &self,
-        conversation: &ConversationId,
-        message: MessageId,
-    ) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Deletion).conversation(conversation).message(message);
-        Ok(self.pages().get(&key)?.is_some())
-    }
-
     /// The page that has this seq, or the first one behind it.
     pub(super) fn page_with(
         &self,

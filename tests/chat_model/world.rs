@@ -7,9 +7,9 @@ use std::sync::Arc;
 use loquat::chat::{Audience, Conversation, Effect, Effects, Ids, Joiner, RateLimits, Settings};
 use loquat::limits::Limits;
 use loquat::model::{
-    Command, ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
-    MessageState, Mono, Now, Profile, ReactAction, Reply, Request, Role, Seq, SessionId, Signal,
-    UserId, Version, Wall,
+    Command, ConversationId, Event, EventBody, FirstSend, FirstSendPlace, FirstSends, Header,
+    LoadKey, Loaded, Mark, MessageId, MessageState, Mono, Now, Profile, ReactAction, Reply,
+    Request, Role, Seq, SessionId, Signal, UserId, Version, Wall,
 };
 
 use super::checks::fold;
@@ -301,8 +301,27 @@ impl World {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(self.stored_sends.get(&key).cloned())
             }
+            LoadKey::FirstSends(behind) => Loaded::FirstSends(self.first_sends(behind.as_ref())),
             LoadKey::Recent(_) | LoadKey::Marks(_) => Loaded::Failed,
         }
+    }
+
+    /// Two of them at a time: a filter takes many steps.
+    fn first_sends(&self, behind: Option<&FirstSendPlace>) -> FirstSends {
+        let place = |(user, name): &(UserId, String)| FirstSendPlace {
+            day: 0,
+            user: user.clone(),
+            client_msg_id: name.clone(),
+        };
+        let is_behind = |place: &FirstSendPlace| {
+            behind.is_none_or(|last| {
+                (&place.user, &place.client_msg_id) > (&last.user, &last.client_msg_id)
+            })
+        };
+        let mut places: Vec<_> = self.stored_sends.keys().map(place).filter(is_behind).collect();
+        let is_last = places.len() <= 2;
+        places.truncate(2);
+        FirstSends { places, is_last }
     }
 
     fn make_durable(&mut self, count: usize) {

@@ -52,6 +52,11 @@ impl Decoder {
         }
     }
 
+    /// How much arrived.
+    pub fn received_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Nothing is left half said.
     pub fn is_level(&self) -> bool {
         self.at == self.bytes.len()

@@ -197,25 +197,29 @@ fn resumed_says_how_far_everybody_has_read() {
     world.finish();
 }
 
-#[test]
-fn many_who_come_back_at_once_share_the_readers_with_who_comes_in() {
+/// So many who come back to sixty events in pages; each waits for a reader.
+fn crowd_of_returners(count: u64) -> (World, usize, Vec<usize>) {
     let (mut world, ann) = told(60, 60);
     world.reader_mode = Mode::Held;
     let core = world.owner(1);
-    let back: Vec<_> = (0..40)
-        .map(|n| world.knock(Knock { core, user: 10 + n, since: Some(0), ..Knock::default() }))
-        .collect();
+    let knock = |n| Knock { core, user: 10 + n, since: Some(0), ..Knock::default() };
+    let back: Vec<_> = (0..count).map(|n| world.knock(knock(n))).collect();
     world.settle();
-    while matches!(world.seats[core].loads.front(), Some(load) if matches!(load.query, LoadQuery::Admission(_)))
-    {
+    for _ in 0..count {
+        let load = world.seats[core].loads.front().map(|load| load.query.clone());
+        assert!(matches!(load, Some(LoadQuery::Admission(_))), "{load:?}");
         world.answer_load(core);
-        world.settle();
     }
-    let asked = |world: &World| {
-        let loads = world.seats[core].loads.iter();
-        loads.filter(|load| matches!(load.query, LoadQuery::Past(_))).count()
-    };
-    assert_eq!(asked(&world), 16);
+    world.settle();
+    (world, ann, back)
+}
+
+#[test]
+fn many_who_come_back_at_once_share_the_readers_with_who_comes_in() {
+    let (mut world, ann, back) = crowd_of_returners(40);
+    let asked = world.seats[world.owner(1)].loads.iter();
+    let asked = asked.filter(|load| matches!(load.query, LoadQuery::Past(_))).count();
+    assert_eq!(asked, 16);
     world.reader_mode = Mode::Auto;
     world.settle();
     world.say(ann, "live");
@@ -223,6 +227,20 @@ fn many_who_come_back_at_once_share_the_readers_with_who_comes_in() {
         assert_eq!(world.seqs(client), (1..=61).collect::<Vec<_>>());
         assert_eq!(world.count(client, "resumed"), 1);
     }
+    world.finish();
+}
+
+#[test]
+fn who_waits_for_a_reader_is_not_forgotten_when_all_others_go() {
+    let (mut world, _, back) = crowd_of_returners(40);
+    let (&last, others) = back.split_last().unwrap();
+    for &client in others {
+        world.reset(client);
+    }
+    world.settle();
+    world.reader_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(world.seqs(last), (1..=60).collect::<Vec<_>>());
     world.finish();
 }
 

@@ -2,11 +2,14 @@
 
 use loquat::limits::{Limits, Rate};
 use loquat::model::Version;
+use loquat::node::admin::AdminCommand;
 use loquat::node::connection::Buckets;
 use serde_json::json;
 
 use super::client::{Knock, receipt, typing};
 use super::decode::{Seen, masked};
+use super::entry::{conversation, user};
+use super::pump::End;
 use super::world::{Setup, World};
 
 #[test]
@@ -211,5 +214,71 @@ fn a_peers_close_is_answered_before_all_that_waits() {
     assert_eq!(world.seen(bob).last(), Some(&Seen::Close(Some(4_321), String::new())));
     // Only the write that had begun was finished.
     assert!(world.contents(bob).len() < 10);
+    world.finish();
+}
+
+/// A slow reader that was just kicked; the close waits behind what is not sent yet.
+fn kicked_while_slow() -> (World, usize) {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.sockets[bob].room = Some(5_000);
+    for _ in 0..5 {
+        world.say(ann, &"x".repeat(9_000));
+    }
+    let owner = world.owner(1);
+    world.admin(owner, AdminCommand::Kick { conversation: conversation(1), user: user(2) });
+    (world, bob)
+}
+
+#[test]
+fn a_close_reaches_a_peer_that_is_merely_slow() {
+    let (mut world, bob) = kicked_while_slow();
+    for _ in 0..5 {
+        world.advance(1_900);
+        assert_eq!((world.close_code(bob), world.end(bob)), (None, None));
+        world.take(bob, Some(500));
+    }
+    world.take(bob, None);
+    assert_eq!(world.close_code(bob), Some(4004));
+    world.advance(2_000);
+    assert_eq!(world.end(bob), Some(End::Fin));
+    world.finish();
+}
+
+#[test]
+fn what_the_kernel_still_gets_rid_of_counts_as_well() {
+    let (mut world, bob) = kicked_while_slow();
+    for unsent in [3_000_000, 2_000_000, 1_000_000, 10] {
+        world.sockets[bob].unsent = unsent;
+        world.advance(2_000);
+        assert_eq!(world.end(bob), None, "{unsent}");
+    }
+    world.take(bob, None);
+    assert_eq!(world.close_code(bob), Some(4004));
+    world.finish();
+}
+
+#[test]
+fn a_peer_that_takes_nothing_more_is_let_go() {
+    let (mut world, bob) = kicked_while_slow();
+    world.sockets[bob].unsent = 1_000;
+    world.advance(3_999);
+    assert_eq!(world.end(bob), None);
+    world.advance(1);
+    assert_eq!(world.end(bob), Some(End::Reset));
+    world.finish();
+}
+
+#[test]
+fn a_slow_peer_is_not_waited_for_without_end() {
+    let (mut world, bob) = kicked_while_slow();
+    for _ in 0..9 {
+        world.take(bob, Some(1));
+        world.advance(1_000);
+        assert_eq!(world.end(bob), None);
+    }
+    world.take(bob, Some(1));
+    world.advance(1_000);
+    assert_eq!(world.end(bob), Some(End::Reset));
     world.finish();
 }

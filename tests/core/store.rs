@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, Record};
 
+use super::past;
+
 #[derive(Default)]
-struct Room {
+pub struct Room {
     header: Header,
-    messages: BTreeMap<MessageId, MessageState>,
-    marks: HashMap<UserId, Mark>,
+    pub messages: BTreeMap<MessageId, MessageState>,
+    pub marks: HashMap<UserId, Mark>,
     firsts: HashMap<(UserId, String), FirstSend>,
 }
 
@@ -153,6 +155,11 @@ impl Store {
                 let found = found.map(|event| Arc::new(event.clone())).collect();
                 return LoadResult::Past(Past::Events(found));
             }
+            LoadQuery::Past(query) => {
+                let events = self.events.get(conversation).map_or(&[][..], |events| events);
+                let paged = &events[..room.header.last_seq.0 as usize];
+                return LoadResult::Past(past::answer(room, paged, query));
+            }
             LoadQuery::State(LoadKey::Message(id)) => {
                 Loaded::Message(room.messages.get(id).cloned().map(Box::new))
             }
@@ -161,6 +168,7 @@ impl Store {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(room.firsts.get(&key).cloned())
             }
+            LoadQuery::State(LoadKey::FirstSends(_)) => Loaded::FirstSends(room.first_sends()),
             LoadQuery::State(LoadKey::Recent(count)) => {
                 let skip = room.messages.len().saturating_sub(*count as usize);
                 Loaded::Recent(room.messages.values().skip(skip).cloned().collect())
@@ -183,6 +191,18 @@ impl Store {
 }
 
 impl Room {
+    /// All in one step.
+    fn first_sends(&self) -> FirstSends {
+        let place = |((user, name), first): (&(UserId, String), &FirstSend)| FirstSendPlace {
+            day: u32::try_from(first.created_at.0 / 86_400_000).unwrap(),
+            user: user.clone(),
+            client_msg_id: name.clone(),
+        };
+        let mut places: Vec<_> = self.firsts.iter().map(place).collect();
+        places.sort_by(|a, b| (&a.user, &a.client_msg_id).cmp(&(&b.user, &b.client_msg_id)));
+        FirstSends { places, is_last: true }
+    }
+
     fn fold(&mut self, event: &Event) {
         self.header.last_seq = event.seq;
         self.header.last_at = event.at;

@@ -228,6 +228,10 @@ fn brief(effect: &Effect) -> String {
         Effect::Load(LoadKey::FirstSend { user, client_msg_id }) => {
             format!("load send {user} {client_msg_id}")
         }
+        Effect::Load(LoadKey::FirstSends(None)) => "load sends".to_owned(),
+        Effect::Load(LoadKey::FirstSends(Some(place))) => {
+            format!("load sends behind {} {}", place.user, place.client_msg_id)
+        }
         Effect::Load(LoadKey::Recent(count)) => format!("load recent {count}"),
         Effect::Load(LoadKey::Marks(count)) => format!("load marks {count}"),
     }

@@ -15,6 +15,7 @@ use crate::node::links::{Links, Peer};
 use crate::node::mail::Mail;
 use crate::node::outbox::Outbox;
 use crate::node::shard::{RATE_LIMITED, Shard};
+use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::json;
 
 /// How long a client leaves alone a core whose ring is full, or its own questions.
@@ -44,14 +45,16 @@ pub(super) struct Asker<'a> {
     pub questions: &'a mut u8,
     pub outbox: &'a mut Outbox,
     pub limits: &'a Limits,
+    pub counters: &'a CoreCounters,
     pub now: Now,
 }
 
 impl Asker<'_> {
     /// What it sent is no command.
     pub fn rejected(&mut self, rejected: json::Rejected) -> After {
+        self.counters.increment(Counter::InRejected);
         let is_bad = rejected.refusal.code.is_bad_frame();
-        refuse(self.outbox, rejected.refusal, rejected.reference);
+        refuse(self.outbox, rejected.refusal, rejected.reference, self.counters);
         after(match is_bad {
             true => self.guard.bad_frame(self.limits, self.now.mono),
             false => self.guard.frame(self.now.mono),
@@ -64,6 +67,7 @@ impl Asker<'_> {
         shard: &mut Shard,
         links: &mut Links<S, Adoption>,
     ) -> After {
+        self.counters.increment(Counter::received(&request.command));
         let verdict = if is_signal(&request.command) {
             self.guard.receipt(self.now.mono);
             Verdict::Fine
@@ -76,7 +80,9 @@ impl Asker<'_> {
             Verdict::Fine => match &mut *self.place {
                 Place::Here { room } => shard.command(*room, self.session, request, self.now),
                 Place::Far { owner, mark, .. } => {
-                    if !absorbed(&request.command, mark, self.version) {
+                    if absorbed(&request.command, mark, self.version) {
+                        self.counters.increment(Counter::ReceiptsRepeated);
+                    } else {
                         let peer = links.peer(*owner);
                         self.pass_on(request, peer);
                     }
@@ -100,7 +106,7 @@ impl Asker<'_> {
 
     fn slow_down(&mut self, retry_after_ms: u64, reference: Option<Cow<'_, str>>) {
         let refusal = Refusal { retry_after_ms: Some(retry_after_ms), ..RATE_LIMITED };
-        refuse(self.outbox, refusal, reference.map(Cow::into_owned));
+        refuse(self.outbox, refusal, reference.map(Cow::into_owned), self.counters);
     }
 
     /// What changes no conversation: the past, a sign of life, a newer token.
@@ -111,11 +117,13 @@ impl Asker<'_> {
         shard: &mut Shard,
         links: &mut Links<S, Adoption>,
     ) -> After {
+        self.counters.increment(Counter::received_of_session(&request.command));
         match self.guard.frame(self.now.mono) {
             Verdict::Close(reason) => return After::Close(reason),
             Verdict::RetryAfter(ms) => self.slow_down(ms, request.reference),
             Verdict::Fine => match request.command {
                 SessionCommand::Ping => {
+                    self.counters.increment(Counter::OutPong);
                     let (reference, seq) = (request.reference.map(Cow::into_owned), self.through);
                     self.outbox.push_own(|out| json::reply(out, &Reply::Pong { reference, seq }));
                 }
@@ -123,7 +131,7 @@ impl Asker<'_> {
                     let reference = request.reference.map(Cow::into_owned);
                     match self.verified(&token, verifier) {
                         Ok(identity) => self.refresh(identity, reference, shard, links),
-                        Err(refusal) => refuse(self.outbox, refusal, reference),
+                        Err(refusal) => refuse(self.outbox, refusal, reference, self.counters),
                     }
                 }
                 SessionCommand::History(query) => {
@@ -171,7 +179,7 @@ impl Asker<'_> {
         let session = self.session;
         match &*self.place {
             Place::Here { room } => {
-                shard.history(*room, session, query, reference.map(Cow::into_owned), self.now);
+                shard.history(*room, session, query, reference.map(Cow::into_owned));
             }
             Place::Far { owner, .. } => {
                 let peer = links.peer(*owner);
@@ -186,7 +194,14 @@ impl Asker<'_> {
     }
 }
 
-pub(super) fn refuse(outbox: &mut Outbox, refusal: Refusal, reference: Option<String>) {
+pub(super) fn refuse(
+    outbox: &mut Outbox,
+    refusal: Refusal,
+    reference: Option<String>,
+    counters: &CoreCounters,
+) {
+    counters.increment(Counter::OutError);
+    counters.increment(Counter::refused(refusal.code));
     outbox.push_own(|out| json::reply(out, &Reply::Error { refusal, reference }));
 }
 

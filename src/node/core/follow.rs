@@ -5,6 +5,7 @@ use super::Core;
 use crate::model::{Ack, ConversationId, Identity, Now, Reply, Seq};
 use crate::node::connection::{Phase, Place, TokenTime};
 use crate::node::mail::{Mail, Pace};
+use crate::telemetry::Counter;
 use crate::wire::json;
 
 impl<S> Core<S> {
@@ -15,6 +16,7 @@ impl<S> Core<S> {
         let Phase::Open(open) = &mut connection.phase else { return };
         let at = open.through;
         open.pace = Pace::Following { is_asked: false };
+        self.counters.increment(Counter::CatchUps);
         match open.place.clone() {
             Place::Here { room } => self.shard.fall_behind(room, session, at),
             Place::Far { conversation, owner, .. } => {
@@ -79,6 +81,7 @@ impl<S> Core<S> {
         if let Phase::Open(open) = &mut self.connections[slot as usize].phase {
             open.questions = open.questions.saturating_sub(1);
         }
+        self.count_reply(reply);
         self.push_frames(slot, now, |out| json::reply(out, reply));
     }
 
@@ -95,6 +98,7 @@ impl<S> Core<S> {
             open.token = Some(TokenTime::new(identity.expires_at_ms, now));
         }
         let ack = Reply::Ack(Ack { reference, ..Ack::default() });
+        self.count_reply(&ack);
         self.push_frames(slot, now, |out| json::reply(out, &ack));
         self.arm(slot);
     }

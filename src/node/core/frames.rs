@@ -4,6 +4,7 @@ use super::Core;
 use super::asker::{After, Asker, after, refuse};
 use crate::model::{Asked, ErrorCode, Now, Refusal};
 use crate::node::connection::{Open, Phase, Verdict};
+use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
 use crate::wire::{close, frame, json};
@@ -14,6 +15,10 @@ const UNEXPECTED_BINARY: Refusal =
 impl<S> Core<S> {
     /// The socket received `bytes`; all of them are used up.
     pub fn received(&mut self, slot: u32, bytes: &mut [u8], now: Now) {
+        self.counters.add(Counter::BytesIn, bytes.len() as u64);
+        if self.comes_too_late(slot) {
+            return;
+        }
         let connection = &mut self.connections[slot as usize];
         connection.note_received(now.mono);
         connection.note_queueing(now.mono);
@@ -54,13 +59,14 @@ impl<S> Core<S> {
 
     /// Decodes and handles one frame; `None` when there is no whole one.
     fn next_frame(&mut self, slot: u32, bytes: &mut [u8], now: Now) -> (usize, Option<After>) {
-        let Core { connections, shard, decoder, links, reloadable, .. } = self;
+        let Core { connections, shard, decoder, links, reloadable, counters, .. } = self;
         let limits = &reloadable.limits;
         let connection = &mut connections[slot as usize];
         let (session, outbox) = (connection.session, &mut connection.outbox);
         let Phase::Open(open) = &mut connection.phase else { return (0, None) };
         let open = &mut **open;
         let decoded = open.wire.decode(bytes);
+        count_found(&decoded.found, counters);
         let after = match decoded.found {
             Found::NeedMore => return (decoded.consumed, None),
             Found::Violation(reason) => After::Close(reason),
@@ -74,6 +80,7 @@ impl<S> Core<S> {
             Found::Pong(_) => After::GoOn,
             Found::Ping(payload) => match open.guard.ping(payload, limits, now.mono) {
                 Verdict::Fine => {
+                    counters.increment(Counter::OutPongFrame);
                     outbox.push_own(|out| frame::pong(out, payload));
                     After::GoOn
                 }
@@ -81,7 +88,7 @@ impl<S> Core<S> {
                 Verdict::Close(reason) => After::Close(reason),
             },
             Found::Binary(_) => {
-                refuse(outbox, UNEXPECTED_BINARY, None);
+                refuse(outbox, UNEXPECTED_BINARY, None, counters);
                 after(open.guard.bad_frame(limits, now.mono))
             }
             Found::Text(text) => {
@@ -98,6 +105,7 @@ impl<S> Core<S> {
                     questions,
                     outbox,
                     limits,
+                    counters,
                     now,
                 };
                 match decoder.decode(text, &rules) {
@@ -162,7 +170,19 @@ impl<S> Core<S> {
     }
 
     fn closed_by_peer(&mut self, slot: u32, now: Now) {
+        self.counters.increment(Counter::ClosedByPeer);
         self.leave(slot, now);
         self.end(slot, now);
+    }
+}
+
+/// Texts are counted when it is known what they ask for.
+fn count_found(found: &Found<'_>, counters: &CoreCounters) {
+    match found {
+        Found::Ping(_) => counters.increment(Counter::InPingFrame),
+        Found::Pong(_) => counters.increment(Counter::InPongFrame),
+        Found::Close(_) => counters.increment(Counter::InCloseFrame),
+        Found::Binary(_) => counters.increment(Counter::InRejected),
+        Found::Text(_) | Found::NeedMore | Found::Violation(_) => {}
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::Core;
 use super::handshake::OVERLOADED;
 use crate::model::{CloseReason, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version};
-use crate::node::batch::{Level, SharedBatch};
+use crate::node::batch::{Frames, Level, SharedBatch};
 use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place, TokenTime};
 use crate::node::links::Links;
 use crate::node::mail::{Candidate, Mail, Pace, Told};
 use crate::node::shard::{FullBatch, News, Output};
+use crate::telemetry::Counter;
 use crate::wire::session::Session;
 use crate::wire::{json, upgrade};
 
@@ -45,6 +46,7 @@ impl<S> Core<S> {
         self.go_on_draining(now);
         self.shard.forget_idle();
         self.send_mail();
+        self.survey(now);
         // Who empties a ring tells nobody.
         let is_waiting = self.links.peers.iter().flatten().any(|peer| peer.waiting() > 0);
         self.flush_at = is_waiting.then(|| now.mono.after(FLUSH_AGAIN_MS));
@@ -57,8 +59,8 @@ impl<S> Core<S> {
         while let Some(answer) = self.links.from_readers.pop() {
             self.shard.loaded(answer.ticket, answer.answer, now);
         }
-        while let Some((command, reply)) = self.links.admin.pop() {
-            self.shard.admin(command, reply, now);
+        while let Some(order) = self.links.admin.pop() {
+            self.shard.order(order, now);
         }
         for core in 0..self.links.peers.len() {
             while let Some(mail) = self.links.peers[core].as_mut().and_then(|p| p.from.pop()) {
@@ -78,7 +80,7 @@ impl<S> Core<S> {
             Mail::FallBehind { session, at } => self.shard.remote_fall_behind(session, at),
             Mail::Feed { session } => self.shard.remote_feed(session),
             Mail::History { session, query, reference } => {
-                self.shard.remote_history(session, query, reference, now);
+                self.shard.remote_history(session, query, reference);
             }
             Mail::Refresh { session, identity, reference } => {
                 self.shard.remote_refresh(session, identity, reference);
@@ -98,6 +100,8 @@ impl<S> Core<S> {
                 self.wide.remove(&conversation);
             }
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            Mail::Quiet => self.heard.quiet += 1,
+            Mail::Settled => self.heard.settled += 1,
         }
     }
 
@@ -180,6 +184,7 @@ impl<S> Core<S> {
 
     fn give(&mut self, shared: &SharedBatch, locals: &[SessionId], now: Now) {
         let bytes_max = self.reloadable.limits.outbox_bytes;
+        let mut delivered = Frames::default();
         for &session in locals {
             let Some(connection) = self.connections.get_mut(session.slot as usize) else {
                 continue;
@@ -197,12 +202,14 @@ impl<S> Core<S> {
             let outbox = &mut connection.outbox;
             let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
-            outbox.push_batch(shared, &open.user, open.version, level);
+            delivered += outbox.push_batch(shared, &open.user, open.version, level);
             if outbox.backlog_bytes() > bytes_max {
                 self.fall_behind(session.slot);
             }
             self.attend(session.slot);
         }
+        self.counters.add(Counter::DeliveredEvents, delivered.events.into());
+        self.counters.add(Counter::DeliveredSignals, delivered.signals.into());
     }
 
     /// Something for one socket here. `from` is the core that owns its conversation.
@@ -232,8 +239,14 @@ impl<S> Core<S> {
             }
             Told::Read(message) => self.connections[slot as usize].note_receipt(message),
             Told::Close(reason) => self.close(slot, reason, now),
-            Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
-            Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
+            Told::Reply(reply) => {
+                self.count_reply(&reply);
+                self.push_frames(slot, now, |out| json::reply(out, &reply));
+            }
+            Told::Signal(signal) => {
+                self.counters.increment(Counter::DeliveredSignals);
+                self.push_frames(slot, now, |out| json::signal(out, &signal));
+            }
             Told::Frames(frames) => self.push_history(slot, frames, now),
         }
     }
@@ -278,6 +291,7 @@ impl<S> Core<S> {
             false => Place::Far { conversation, owner, mark: None },
         };
         connection.permits.handshake = None;
+        self.counters.increment(Counter::SocketsOpened);
         connection.phase = Phase::Open(Box::new(Open {
             wire: Session::new(Connection::session_limits(limits)),
             user: identity.user.clone(),
@@ -297,6 +311,7 @@ impl<S> Core<S> {
             let user = identity.user.clone();
             let limits = HelloLimits::of(limits);
             let hello = Reply::Hello { conversation: hello_to, user, seq, epoch, limits };
+            self.counters.increment(Counter::reply(&hello));
             connection.outbox.push_own(|out| json::reply(out, &hello));
         }
         if pace == Pace::Live {

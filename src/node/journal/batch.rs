@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::limits::COMMIT_EVENTS_MAX;
-use crate::model::DirectoryChange;
+use crate::model::{ConversationId, DirectoryChange, UserId};
 use crate::node::ports::Record;
 
 use super::frame::{CommitHead, FrameBuilder};
@@ -26,6 +26,8 @@ pub struct Owed {
     pub durable: Vec<(usize, u64)>,
     pub leases: Vec<(usize, Range<u64>)>,
     pub directory: Vec<DirectoryChange>,
+    /// Whose marks it has, and where.
+    pub marks: Vec<(UserId, ConversationId)>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Batch {
     directory: Vec<DirectoryChange>,
     /// Ids were set aside: the next commit says so even if it has no record.
     is_raised: bool,
+    marks: Vec<(UserId, ConversationId)>,
 }
 
 impl Batch {
@@ -49,6 +52,7 @@ impl Batch {
             leases: Vec::new(),
             directory: Vec::new(),
             is_raised: false,
+            marks: Vec::new(),
         }
     }
 
@@ -68,8 +72,12 @@ impl Batch {
     pub fn push(&mut self, shard: usize, lsn: u64, record: &Record) -> Result<(), RecordError> {
         self.frame.push(&record.into())?;
         self.through[shard] = Some(lsn);
-        if let Record::Directory(change) = record {
-            self.directory.push(change.clone());
+        match record {
+            Record::Directory(change) => self.directory.push(change.clone()),
+            Record::Mark { conversation, mark } => {
+                self.marks.push((mark.user.clone(), conversation.clone()));
+            }
+            Record::Event { .. } => {}
         }
         Ok(())
     }
@@ -97,6 +105,7 @@ impl Batch {
             durable,
             leases: std::mem::take(&mut self.leases),
             directory: std::mem::take(&mut self.directory),
+            marks: std::mem::take(&mut self.marks),
         };
         (frame.finish(head, salt), owed)
     }

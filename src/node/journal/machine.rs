@@ -311,6 +311,9 @@ impl Journal {
         if !owed.directory.is_empty() {
             self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
         }
+        if !owed.marks.is_empty() {
+            self.effects.push_back(Effect::Marks { segment, marks: owed.marks });
+        }
         for (shard, through) in owed.durable {
             self.publish(shard, FromLog::Durable { through, segment });
         }

@@ -7,6 +7,7 @@ use crate::chat;
 use crate::model::{ConversationId, SessionId, Signal};
 use crate::node::batch::{Audience, Batch, Keep};
 use crate::node::mail::Told;
+use crate::telemetry::Counter;
 use crate::wire::json;
 
 /// A room's batch of this turn, and whom it is for.
@@ -37,6 +38,7 @@ impl Shard {
             chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };
+        self.counters.increment(Counter::signal(signal));
         let held = &mut self.rooms[room];
         let noted = held.followers.is_empty() || held.missed.note(&audience, signal).is_ok();
         held.push(audience, keep, |out| json::signal(out, signal));

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use super::missed::Stamp;
 use super::{Load, Output, Shard};
-use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, MARKS_SHOWN_MAX, PAST_BYTES_MAX};
+use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, PAST_BYTES_MAX};
 use crate::model::{
-    CloseReason, Event, EventBody, LoadKey, Loaded, Mark, Reply, ResumeFrom, Resumed, Seq,
-    SessionId, UserId, Version,
+    CloseReason, Event, EventBody, Reply, ResumeFrom, Resumed, Seq, SessionId, StoredMarks, UserId,
+    Version,
 };
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult, Past, PastQuery};
@@ -51,7 +51,7 @@ enum State {
 struct Resume {
     from: Seq,
     /// The store's marks, once they were read.
-    marks: Option<Vec<Mark>>,
+    marks: Option<StoredMarks>,
 }
 
 impl Follower {
@@ -143,13 +143,23 @@ impl Shard {
 
     /// Somebody can be fed now: the core does not sleep.
     pub fn has_hungry(&self) -> bool {
-        !self.hungry.is_empty()
+        !self.hungry.is_empty() || (self.has_free_reader() && !self.starved.is_empty())
+    }
+
+    /// Otherwise those who want in would wait long behind those who follow.
+    fn has_free_reader(&self) -> bool {
+        self.fetches < FEED_LOADS_MAX
+    }
+
+    fn next_hungry(&mut self) -> Option<(usize, SessionId)> {
+        let starved = if self.has_free_reader() { self.starved.pop_front() } else { None };
+        starved.or_else(|| self.hungry.pop_front())
     }
 
     /// A piece for each of those who wait longest, as many as one turn takes.
     pub fn feed_hungry(&mut self) {
         for _ in 0..FEEDS_PER_TURN_MAX {
-            let Some((room, session)) = self.hungry.pop_front() else { return };
+            let Some((room, session)) = self.next_hungry() else { return };
             self.serve(room, session);
         }
     }
@@ -190,19 +200,20 @@ impl Shard {
         }
         match &follower.resume {
             Some(Resume { marks: None, .. }) => {
-                let query = LoadQuery::State(LoadKey::Marks(MARKS_SHOWN_MAX));
+                let query = LoadQuery::Past(PastQuery::Marks);
                 self.fetch(room, session, query);
             }
             _ => self.rejoin(room, session),
         }
     }
 
-    /// Asks a reader, unless so many are being asked that those who want in would wait behind them.
+    /// Asks a reader, or waits until one is free.
     fn fetch(&mut self, room: usize, session: SessionId, query: LoadQuery) {
+        let has_free_reader = self.has_free_reader();
         let held = &mut self.rooms[room];
         let sealed = held.chat.as_ref().map(|chat| chat.sealed_seq()).unwrap_or_default();
         let Some(follower) = held.followers.get_mut(&session) else { return };
-        if self.fetches >= FEED_LOADS_MAX {
+        if !has_free_reader {
             follower.state = State::Hungry;
             self.starved.push_back((room, session));
             return;
@@ -215,7 +226,6 @@ impl Shard {
     pub(super) fn fetched(&mut self, fetch: Fetch, answer: LoadResult) {
         let Fetch { room, session, sealed } = fetch;
         self.fetches -= 1;
-        self.hungry.extend(self.starved.pop_front());
         let held = &mut self.rooms[room];
         held.under_way -= 1;
         self.idle.push(room);
@@ -227,7 +237,7 @@ impl Shard {
                 self.hungry.push_back((room, session));
             }
             LoadResult::Past(Past::Events(events)) => self.fetched_events(room, session, events),
-            LoadResult::State(Loaded::Marks(marks)) => {
+            LoadResult::Past(Past::Marks(marks)) => {
                 if let Some(resume) = &mut follower.resume {
                     resume.marks = Some(marks);
                 }
@@ -303,16 +313,11 @@ impl Shard {
 }
 
 impl super::room::Room {
-    /// Marks of the store and of memory: the higher one of each user.
-    fn resumed(&self, from: Seq, to: Seq, stored: Vec<Mark>) -> Resumed {
-        let stored = stored.into_iter().map(|mark| (mark.user, mark.message));
-        let mut marks: std::collections::BTreeMap<_, _> = stored.collect();
-        for (user, message) in self.chat.iter().flat_map(|chat| chat.marks()) {
-            let held = marks.entry(user).or_insert(message);
-            *held = (*held).max(message);
-        }
-        let marks_count = marks.len() as u64;
-        let marks = marks.into_iter().take(MARKS_SHOWN_MAX as usize).collect();
+    fn resumed(&self, from: Seq, to: Seq, stored: StoredMarks) -> Resumed {
+        let (marks, marks_count) = match &self.chat {
+            Some(chat) => chat.all_marks(stored),
+            None => Default::default(),
+        };
         Resumed { from, to, marks, marks_count }
     }
 }

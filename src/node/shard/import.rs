@@ -47,7 +47,7 @@ impl Shard {
     pub(super) fn lease_changed(&mut self, now: Now) {
         if self.lease.is_renewed() {
             for reply in std::mem::take(&mut self.renewals) {
-                self.reveal_later(Reveal::Answer { reply }, now);
+                self.reveal_later(Reveal::Renewed { reply }, now);
             }
         }
     }

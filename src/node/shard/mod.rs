@@ -17,12 +17,14 @@ mod follow;
 mod import;
 mod lease;
 mod missed;
+mod question;
 mod recent;
 mod reveal;
 mod room;
 mod session;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -32,6 +34,7 @@ use self::admit::Waiting;
 pub(super) use self::batches::FullBatch;
 use self::follow::Fetch;
 use self::lease::Lease;
+use self::question::Asking;
 use self::reveal::Reveal;
 use self::room::Room;
 use self::session::Refresh;
@@ -46,6 +49,7 @@ use crate::model::{
     Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
     Request, SessionId, UserId,
 };
+use crate::telemetry::{CoreCounters, Counter};
 
 /// Where a session's answer to an admin command goes.
 pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
@@ -85,6 +89,7 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Question(Box<Asking>),
     Follow(Fetch),
     Refresh(Box<Refresh>),
 }
@@ -108,6 +113,8 @@ pub struct Shard {
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
+    /// Questions about the past that are under way.
+    questions: usize,
     /// Followers that want their next piece, those who wait longest first; those who wait for a reader
     /// to be free; and how many readers' answers are under way for followers.
     hungry: VecDeque<(usize, SessionId)>,
@@ -127,6 +134,7 @@ pub struct Shard {
     dirty: Vec<usize>,
     idle: Vec<usize>,
     effects: Vec<Effect>,
+    counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
     pub(super) to_readers: VecDeque<LoadRequest>,
@@ -179,6 +187,7 @@ impl Shard {
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
+            questions: 0,
             hungry: VecDeque::new(),
             starved: VecDeque::new(),
             fetches: 0,
@@ -190,6 +199,7 @@ impl Shard {
             dirty: Vec::new(),
             idle: Vec::new(),
             effects: Vec::new(),
+            counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -199,6 +209,15 @@ impl Shard {
             is_stopped: false,
             news: VecDeque::new(),
         }
+    }
+
+    pub(super) fn count_in(&mut self, counters: Rc<CoreCounters>) {
+        self.counters = counters;
+    }
+
+    /// What was decided and waits for the log, and questions that wait for an answer.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.reveals.len(), self.loads.len())
     }
 
     pub fn is_accepting(&self) -> bool {
@@ -226,7 +245,15 @@ impl Shard {
             self.tell(session, Told::Reply(reply));
             return;
         }
-        self.with_chat(room, now, |chat, ids, out| chat.handle(session, request, ids, now, out));
+        let mut is_repeated = false;
+        let is_receipt = matches!(request.command, Command::Read { .. });
+        self.with_chat(room, now, |chat, ids, out| {
+            chat.handle(session, request, ids, now, out);
+            is_repeated = is_receipt && out.is_empty();
+        });
+        if is_repeated {
+            self.counters.increment(Counter::ReceiptsRepeated);
+        }
     }
 
     /// The same for a socket on another core.
@@ -240,15 +267,17 @@ impl Shard {
         }
     }
 
-    /// New limits for what comes.
-    pub fn set_limits(&mut self, limits: &Limits) {
+    /// New limits, also for the buckets that are in use.
+    pub fn set_limits(&mut self, limits: &Limits, now: Now) {
         self.settings.limits = limits.clone();
-        self.user_buckets.clear();
+        for bucket in self.user_buckets.values_mut() {
+            bucket.set_rate(limits.events_per_user_and_shard, now.mono);
+        }
         self.chat_settings =
             Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
         for (_, room) in &mut self.rooms {
             if let Some(chat) = &mut room.chat {
-                chat.set_settings(self.chat_settings.clone());
+                chat.set_settings(self.chat_settings.clone(), now);
             }
         }
     }
@@ -359,6 +388,7 @@ impl Shard {
 
     fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
         self.ticket += 1;
+        self.counters.increment(Counter::Loads);
         let conversation = self.rooms[room].id.clone();
         self.rooms[room].under_way += 1;
         self.loads.insert(self.ticket, load);
@@ -381,6 +411,7 @@ impl Shard {
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
+            Load::Question(asking) => self.question_known(*asking, answer, now),
             Load::Follow(fetch) => self.fetched(fetch, answer),
             Load::Refresh(refresh) => self.refresh_known(*refresh, answer, now),
         }

@@ -6,15 +6,18 @@
 use std::sync::Arc;
 
 use super::admit::Waiting;
+use super::question::Asking;
 use super::{AdminReply, Shard};
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
 };
 use crate::node::admin::AdminAnswer;
-use crate::node::batch::{Audience, Keep};
+use crate::node::batch::Audience;
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
+use crate::node::question::Answer;
+use crate::telemetry::Counter;
 use crate::wire::json;
 
 /// What is held back until it is on disk.
@@ -37,13 +40,17 @@ pub(super) enum Reveal {
         session: SessionId,
         told: Told,
     },
-    /// To the admin side: all that was numbered before is durable.
-    Answer {
-        reply: AdminReply,
-    },
     Enter {
         waiting: Box<Waiting>,
         frames: Vec<u8>,
+    },
+    Answer {
+        asking: Box<Asking>,
+        answer: Answer,
+    },
+    /// To the admin side: all that was numbered before is durable.
+    Renewed {
+        reply: AdminReply,
     },
 }
 
@@ -64,8 +71,8 @@ impl Shard {
             self.reveal(reveal, 0, now);
             return;
         }
-        if let Reveal::Enter { waiting, .. } = &reveal {
-            self.rooms[waiting.room()].under_way += 1;
+        if let Some(room) = reveal.room() {
+            self.rooms[room].under_way += 1;
         }
         self.reveals.push_back((self.lsn, reveal));
     }
@@ -133,8 +140,9 @@ impl Shard {
             }
             Reveal::Directory { room, change } => self.directory_changed(room, change, now),
             Reveal::Told { session, told } => self.tell(session, told),
-            Reveal::Answer { reply } => reply(AdminAnswer::Done),
+            Reveal::Renewed { reply } => reply(AdminAnswer::Done),
             Reveal::Enter { waiting, frames } => self.enter(*waiting, frames, now),
+            Reveal::Answer { asking, answer } => self.show_answer(*asking, answer),
         }
     }
 
@@ -156,14 +164,15 @@ impl Shard {
         match client_msg_id(event) {
             Some(id) => {
                 let own = Audience::OnlyV2Of(origin.user.clone());
-                held.push(own, Keep::Always, |out| json::event(out, event, Some(id)));
+                held.push_event(own, |out| json::event(out, event, Some(id)));
                 let others = Audience::AllButV2Of(origin.user);
-                held.push(others, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(others, |out| json::event(out, event, None));
             }
             None => {
-                held.push(Audience::All, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(Audience::All, |out| json::event(out, event, None));
             }
         }
+        self.counters.increment(Counter::event(&event.body));
         self.touch(room);
     }
 
@@ -208,8 +217,9 @@ impl Reveal {
         match self {
             Reveal::Event { room, .. } | Reveal::Mark { room, .. } => Some(*room),
             Reveal::Directory { room, .. } => *room,
-            Reveal::Told { .. } | Reveal::Answer { .. } => None,
+            Reveal::Told { .. } | Reveal::Renewed { .. } => None,
             Reveal::Enter { waiting, .. } => Some(waiting.room()),
+            Reveal::Answer { asking, .. } => Some(asking.room()),
         }
     }
 }

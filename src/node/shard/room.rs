@@ -71,6 +71,12 @@ impl Room {
         }
     }
 
+    pub fn push_event(&mut self, audience: Audience, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !(self.locals.is_empty() && self.remotes.is_empty()) {
+            self.batch.push_event(audience, encode);
+        }
+    }
+
     /// A socket gets what is said from here on; `own` is this core.
     pub fn join_live(&mut self, session: SessionId, own: u16) {
         match session.core == own {

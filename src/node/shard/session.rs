@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Load, Shard};
 use crate::chat;
-use crate::model::{HistoryQuery, Identity, Now, Reply, SessionId};
+use crate::model::{Identity, Now, Reply, SessionId};
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult};
 
@@ -19,29 +19,6 @@ pub(super) struct Refresh {
 }
 
 impl Shard {
-    /// A socket on another core asks for a page of the past.
-    pub fn remote_history(
-        &mut self,
-        session: SessionId,
-        query: HistoryQuery,
-        reference: Option<String>,
-        now: Now,
-    ) {
-        if let Some(&room) = self.remotes.get(&session) {
-            self.history(room, session, query, reference, now);
-        }
-    }
-
-    pub fn history(
-        &mut self,
-        _room: usize,
-        _session: SessionId,
-        _query: HistoryQuery,
-        _reference: Option<String>,
-        _now: Now,
-    ) {
-    }
-
     /// A newer token of the socket's user, verified: it is looked at as if the socket came in now.
     pub fn refresh(
         &mut self,

@@ -6,6 +6,7 @@
 
 use fastwebsockets::OpCode;
 
+use super::history;
 use super::writer::Writer;
 use crate::model::{
     Ack, Event, EventBody, MessageBody, MessageId, MessageState, Profile, ReactionAction, Refusal,
@@ -14,7 +15,7 @@ use crate::model::{
 use crate::wire::frame::OpenFrame;
 
 /// What a deleted message is shown as; the guide's hook writes the same.
-const DELETED: &str = "Message deleted";
+pub(super) const DELETED: &str = "Message deleted";
 
 /// An event, once it may be shown. `client_msg_id` is for the sender's own v2 sockets.
 pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
@@ -182,7 +183,7 @@ pub fn signal(out: &mut Vec<u8>, signal: &Signal) {
     });
 }
 
-/// What one socket is told: errors, and for v2 acks and the hello.
+/// What one socket is told: errors, and for v2 acks, the hello and pages of history.
 pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
     text_frame(out, |json| match reply {
         Reply::Error { refusal, reference } => error(json, refusal, reference.as_deref()),
@@ -196,6 +197,7 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
             json.raw(r#","limits":{"content_chars":"#).number(limits.content_chars as u64);
             json.raw(r#","frame_bytes":"#).number(limits.frame_bytes as u64).raw("}}");
         }
+        Reply::History(page) => history::frame(json, page),
         Reply::Presence { online, count } => {
             json.raw(r#"{"type":"presence","online":"#).users(online);
             json.raw(r#","count":"#).number(u64::from(*count)).raw("}");
@@ -231,13 +233,13 @@ fn end_of_replay(json: &mut Writer<'_>, resumed: &Resumed) {
     json.raw(r#"{"type":"resumed","from":"#).seq(resumed.from);
     json.raw(r#","to":"#).seq(resumed.to);
     json.raw(r#","marks":{"#);
-    for (n, (user, message)) in resumed.marks.iter().enumerate() {
+    for (n, reader) in resumed.marks.iter().enumerate() {
         if n > 0 {
             json.raw(",");
         }
-        json.string(&user.to_string()).raw(":").number(message.0);
+        json.string(&reader.user.to_string()).raw(":").number(reader.mark.0);
     }
-    json.raw(r#"},"marks_count":"#).number(resumed.marks_count).raw("}");
+    json.raw(r#"},"marks_count":"#).number(u64::from(resumed.marks_count)).raw("}");
 }
 
 fn acknowledge(json: &mut Writer<'_>, ack: &Ack) {

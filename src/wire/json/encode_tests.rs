@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{ConversationId, Epoch, ErrorCode, HelloLimits, Seq};
+use crate::model::{ConversationId, Epoch, ErrorCode, HelloLimits, Reader, Seq};
 use crate::wire::json::rfc3339_ms;
 
 const AT: Wall = Wall(1_764_153_000_123);
@@ -378,7 +378,8 @@ fn what_a_v2_session_is_told() {
         Reply::Presence { online, count: 2 },
         json!({"type": "presence", "online": [1, "ann"], "count": 2}),
     );
-    let marks = vec![(user("1"), MessageId(455)), (user("ann"), MessageId(440))];
+    let reader = |id, mark| Reader { user: user(id), mark: MessageId(mark) };
+    let marks = vec![reader("1", 455), reader("ann", 440)];
     let resumed = Resumed { from: Seq(12), to: Seq(41), marks, marks_count: 2 };
     check(
         Reply::Resumed(Box::new(resumed)),
