@@ -17,6 +17,7 @@ fn an_import_wants_a_free_name() {
     let mut world = members(Setup::default());
     let answer = world.admin(0, import(1));
     assert_eq!(*answer.lock().unwrap(), Some(AdminAnswer::Exists));
+    world.finish();
     let mut world = World::new(Setup::default());
     let ann = world.enter(1, 1);
     // The directory does not know the conversation, and nothing was said: but somebody is in it.
@@ -53,6 +54,7 @@ fn nobody_gets_in_between_the_check_and_the_last_page() {
     let late = world.enter(4, 1);
     assert!(world.is_open(late));
     assert_eq!(world.last(late, "hello")["seq"], 40);
+    world.finish();
 }
 
 #[test]

@@ -115,6 +115,12 @@ impl Store {
             messages: import.messages,
             last_at: import.at,
         };
+        let event = |seq| {
+            let (message, by) = (MessageId(1), UserId::from_number(1).unwrap());
+            Event { seq: Seq(seq), at: import.at, body: EventBody::Delete { message, by } }
+        };
+        let events = (1..=import.events).map(event).collect();
+        self.events.insert(import.conversation.clone(), events);
         self.rooms.insert(import.conversation.clone(), Room { header, ..Room::default() });
         self.created.push(import.conversation);
     }
