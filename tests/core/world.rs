@@ -14,10 +14,9 @@ use loquat::mailbox::{Doorbell, Receiver, Sender, Ticket, ring};
 use loquat::model::*;
 use loquat::node::admin::{AdminAnswer, AdminCommand};
 use loquat::node::admission::{Admissions, Caps};
-use loquat::node::connection::{Adoption, Buckets};
+use loquat::node::connection::Buckets;
 use loquat::node::core::{Core, CoreSettings, EchoEndpoint, RejectStyle, Reloadable};
-use loquat::node::links::{AdminOrder, Links, Peer};
-use loquat::node::mail::Mail;
+use loquat::node::links::{AdminOrder, Links};
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
 use loquat::node::question::{About, Answer, Asker, Question};
@@ -28,6 +27,7 @@ use serde_json::Value;
 
 use super::checked::Checked;
 use super::pump::{Pump, Token};
+use super::rings::{bell_of, mesh};
 use super::store::Store;
 
 const SECRET: &str = "only the tests of the cores sign with this";
@@ -132,23 +132,6 @@ pub struct World {
     pub next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
-}
-
-fn mesh(bells: &[Arc<Doorbell>], slots: usize) -> Vec<Vec<Option<Peer<Token, Adoption>>>> {
-    let count = bells.len();
-    let mut ends: HashMap<(usize, usize), _> = HashMap::new();
-    for from in 0..count {
-        for to in (0..count).filter(|&to| to != from) {
-            let (tx, rx) = ring::<Mail<Token, Adoption>>(slots, bells[to].clone());
-            ends.insert((from, to), (Some(tx), Some(rx)));
-        }
-    }
-    let mut pair = |own: usize, other: usize| {
-        let to = ends.get_mut(&(own, other))?.0.take()?;
-        let from = ends.get_mut(&(other, own))?.1.take()?;
-        Some(Peer::new(to, from))
-    };
-    (0..count).map(|own| (0..count).map(|other| pair(own, other)).collect()).collect()
 }
 
 impl World {
@@ -598,8 +581,4 @@ impl Drop for World {
     fn drop(&mut self) {
         assert!(self.is_finished || std::thread::panicking(), "a test ends with World::finish");
     }
-}
-
-fn bell_of(woken: Arc<AtomicBool>) -> Arc<Doorbell> {
-    Arc::new(Doorbell::new(move || woken.store(true, Ordering::Relaxed)))
 }
