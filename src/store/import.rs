@@ -148,6 +148,14 @@ impl Building {
             (entry.commit, entry.place) = (commit, place);
             self.built = self.built.max(entry.seq.0);
         }
+        // Who is known already is known better: an import only adds people.
+        let mut known = Vec::new();
+        for user in gathered.directory.profiles.keys() {
+            if shared.pages.get(&Key::new(Kind::Profile).user(user))?.is_some() {
+                known.push(user.clone());
+            }
+        }
+        known.iter().for_each(|user| drop(gathered.directory.profiles.remove(user)));
         build::put(&shared.pages, &gathered, self.pending.segment, stop)?;
         self.at.advance();
         let import = &self.pending.import;
