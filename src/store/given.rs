@@ -66,3 +66,17 @@ pub fn first_given(pages: &Pages, ids: &[u64]) -> Result<Option<usize>, StoreErr
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_a_bit_of_its_own() {
+        let mut seen = std::collections::BTreeSet::new();
+        for id in [1, 7, 8, 4_095, 4_096, 4_097, 1 << 52].iter().chain(&[(1 << 52) - 1]) {
+            assert!(seen.insert(place(*id)), "{id}");
+        }
+        assert_eq!(place(4_096 + 9), (1, 1, 2));
+    }
+}
