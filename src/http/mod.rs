@@ -22,6 +22,7 @@ mod listener;
 mod long;
 mod metrics;
 mod ndjson;
+mod openapi;
 mod page;
 mod ports;
 mod public;
@@ -31,6 +32,7 @@ mod transfer;
 
 pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
+pub use openapi::text as openapi_document;
 pub use page::{DemoUser, PageError};
 pub use ports::{
     AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Metrics,

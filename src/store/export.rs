@@ -167,7 +167,7 @@ impl Export {
     fn messages(&mut self, next: Seq) -> Result<(), StoreError> {
         let last = self.head.seq;
         let found = match next <= last {
-            true => self.read.page_with(&self.head.conversation, next)?,
+            true => self.read.page_from(&self.head.conversation, next)?,
             false => None,
         };
         let mut events = Vec::new();
@@ -316,7 +316,7 @@ impl Export {
             None => false,
         };
         if !is_held {
-            self.held = self.read.page_with(&self.head.conversation, seq)?;
+            self.held = self.read.page_from(&self.head.conversation, seq)?;
         }
         let Some(value) = &self.held else { return Ok(None) };
         let entries = page::read(value)?;

@@ -117,7 +117,7 @@ impl Order {
         self.conversations.push(conversation.clone());
         let mut next = first;
         while next <= last
-            && let Some(value) = read.page_with(conversation, next)?
+            && let Some(value) = read.page_from(conversation, next)?
         {
             let entries = page::read(&value)?;
             let Some(end) = entries.last().map(|entry| entry.seq) else { break };
@@ -180,7 +180,7 @@ impl Order {
         if !is_held || !has(held, entry)? {
             let conversation = &self.conversations[entry.conversation as usize];
             *held = read
-                .page_with(conversation, Seq(entry.seq))?
+                .page_from(conversation, Seq(entry.seq))?
                 .map(|value| (entry.conversation, value));
         }
         let Some((_, value)) = held else { return Ok(None) };

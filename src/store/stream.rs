@@ -206,7 +206,7 @@ impl EventLog {
                 return Ok(false);
             }
             let after = Seq(page.next.seq - 1);
-            let Some(value) = self.read.page_with(&conversation, after.next())? else { break };
+            let Some(value) = self.read.page_from(&conversation, after.next())? else { break };
             let before = page.next;
             let entries = page::read(&value)?;
             let of_it =
@@ -377,7 +377,7 @@ impl Deletions {
 
 impl ReadHandle {
     /// The page that has this seq, or the first one behind it.
-    pub(super) fn page_with(
+    pub(super) fn page_from(
         &self,
         conversation: &ConversationId,
         seq: Seq,

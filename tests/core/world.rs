@@ -19,7 +19,6 @@ use loquat::node::core::{Core, CoreSettings, EchoEndpoint, RejectStyle, Reloadab
 use loquat::node::links::{AdminOrder, Links};
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
-use loquat::node::question::{About, Answer, Asker, Question};
 use loquat::node::shard::ShardSettings;
 use loquat::telemetry::Counters;
 use loquat::wire::upgrade::Listening;
@@ -100,7 +99,7 @@ pub struct Seat {
     from_log: Sender<FromLog>,
     requests: Receiver<LoadRequest>,
     answers: Sender<LoadAnswer>,
-    admin: Sender<AdminOrder>,
+    pub admin: Sender<AdminOrder>,
     /// Handed to the log and not durable.
     pub log: VecDeque<(u64, Record)>,
     pub lsn: u64,
@@ -462,29 +461,6 @@ impl World {
         });
         let seat = &mut self.seats[core];
         assert!(seat.admin.push(AdminOrder::Change(command, reply)).is_ok());
-        seat.admin.ring();
-        self.settle();
-        answer
-    }
-
-    /// A question about a conversation, and where its answer will be.
-    pub fn ask(
-        &mut self,
-        core: usize,
-        of: u64,
-        asker: Asker,
-        about: About,
-    ) -> Arc<Mutex<Option<Answer>>> {
-        let answer = Arc::new(Mutex::new(None));
-        let slot = answer.clone();
-        let to = Box::new(move |answer| {
-            let before = slot.lock().unwrap().replace(answer);
-            assert_eq!(before, None, "one answer for one question");
-        });
-        let conversation = ConversationId::from_number(of).unwrap();
-        let question = Box::new(Question { conversation, asker, about });
-        let seat = &mut self.seats[core];
-        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
         seat.admin.ring();
         self.settle();
         answer
