@@ -10,3 +10,5 @@ mod folding;
 mod past;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/transfers.rs"]
+mod transfers;

@@ -12,6 +12,7 @@ use crate::node::ports::Record;
 
 use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
+use super::overlay::Progress;
 use super::pages::guarded;
 use super::read::ReadHandle;
 use super::values::{self, ValueReader};
@@ -23,6 +24,9 @@ impl ReadHandle {
         conversation: &ConversationId,
         user: &UserId,
     ) -> Result<Admission, StoreError> {
+        if self.importing(conversation).is_some() {
+            return Err(StoreError::Importing);
+        }
         guarded(|| {
             Ok(Admission {
                 conversation_exists: self.exists(conversation)?,
@@ -32,6 +36,16 @@ impl ReadHandle {
                 header: self.header(conversation)?,
             })
         })
+    }
+
+    /// How far pages are with an import; `None` when there is none.
+    pub fn importing(&self, conversation: &ConversationId) -> Option<Progress> {
+        self.overlay().importing(conversation)
+    }
+
+    /// Pages are building some import.
+    pub(super) fn is_importing(&self) -> bool {
+        self.overlay().has_imports()
     }
 
     /// The user's name and address, where the directory has them.

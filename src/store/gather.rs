@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
-    MessageId, Profile, ReactionAction, Role, Seq, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark,
+    MessageBody, MessageId, Profile, ReactionAction, Role, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::journal::{Damage, Scan};
@@ -38,6 +38,7 @@ pub struct DirectoryShare<'a> {
     pub roles: BTreeMap<(ConversationId, UserId), Option<Role>>,
     pub profiles: BTreeMap<UserId, (Profile, &'a [u8])>,
     pub revoked: BTreeMap<UserId, Wall>,
+    pub imported: Vec<(At, Import)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,9 +49,9 @@ pub struct Gathered<'a> {
 
 /// Where a record stands in the log.
 #[derive(Debug, Clone, Copy)]
-struct At {
-    commit: u64,
-    place: u32,
+pub struct At {
+    pub commit: u64,
+    pub place: u32,
 }
 
 pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
@@ -79,7 +80,7 @@ impl<'a> Gathered<'a> {
             Record::Mark { conversation, mark } => {
                 self.conversations.entry(conversation).or_default().mark(mark, bytes);
             }
-            Record::Directory(change) => self.directory.change(change, bytes),
+            Record::Directory(change) => self.directory.change(at, change, bytes),
         }
         Ok(())
     }
@@ -149,7 +150,7 @@ impl<'a> Share<'a> {
 }
 
 impl<'a> DirectoryShare<'a> {
-    fn change(&mut self, change: DirectoryChange, bytes: &'a [u8]) {
+    fn change(&mut self, at: At, change: DirectoryChange, bytes: &'a [u8]) {
         match change {
             DirectoryChange::ConversationCreated { conversation, at } => {
                 self.created.entry(conversation).or_insert(at);
@@ -167,6 +168,7 @@ impl<'a> DirectoryShare<'a> {
                 let known = self.revoked.entry(user).or_insert(issued_before);
                 *known = (*known).max(issued_before);
             }
+            DirectoryChange::ConversationImported(import) => self.imported.push((at, import)),
         }
     }
 }

@@ -14,14 +14,19 @@
 //! - An I/O error on write or sync ends the process; the next start replays.
 
 mod build;
+mod commits;
 mod directory;
 mod error;
+mod export;
 mod files;
 mod gather;
+mod given;
+mod import;
 mod keys;
 mod life;
 mod log_thread;
 mod open;
+mod order;
 mod outgoing;
 mod overlay;
 mod page;
@@ -33,14 +38,23 @@ mod reader_thread;
 mod running;
 mod settings;
 mod sizes;
+mod staging;
+mod stream;
 mod tally;
+mod transfers;
 mod values;
 mod verify;
+mod watermark;
 
 pub use error::{OpenError, StoreError, ValueError};
+pub use export::{Export, ExportHead, Line, LineMessage};
 pub use open::{Opened, Replayed, Store};
+pub use overlay::Progress;
 pub use read::{RECENT_MAX, ReadHandle};
 pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts, StoreCounters};
 pub use settings::StoreSettings;
 pub use sizes::{SizeHandle, Sizes};
+pub use staging::{ImportError, Staged, Staging};
+pub use stream::{EventsError, EventsPage, Happening, Position};
+pub use transfers::Transfers;
 pub use verify::{Missing, Report, verify};

@@ -2,6 +2,7 @@
 //! for some days, and forgets first sends after theirs.
 
 use std::fs::OpenOptions;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,25 +10,36 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
+use crate::model::Import;
 use crate::node::journal::{Damage, Tail, scan};
 use crate::telemetry::{CoreCounters, Counter, Histogram};
 
 use super::build;
+use super::commits::Commits;
 use super::error::StoreError;
 use super::files::{self, SegmentDirectory};
+use super::import::Imports;
 use super::keys::Day;
 use super::log_thread::{Note, Notes};
 use super::read::{Shared, wall_now};
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 const SPACE_PAUSE: Duration = Duration::from_millis(500);
+/// About one chunk of an import.
+const CHUNK_BYTES: u64 = 2 << 20;
 const DAY_MS: u64 = 86_400_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PageJob {
     Seal {
         segment: u64,
         last_commit: u64,
+    },
+    /// The record of an import is durable in this commit.
+    Import {
+        segment: u64,
+        commit: u64,
+        import: Import,
     },
     /// No job follows.
     Finish,
@@ -36,6 +48,7 @@ pub enum PageJob {
 pub struct PageThread {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub keep_days: u32,
     pub jobs: Receiver<PageJob>,
     pub notes: Notes,
@@ -49,11 +62,24 @@ impl PageThread {
     /// case, and left to the next start in the second.
     pub fn run(&self) -> Result<(), StoreError> {
         self.housekeeping()?;
+        let mut imports = Imports::new(self.imports.clone());
+        let mut commits = Commits::new(self.segments.clone());
         loop {
-            match self.jobs.recv_timeout(HOUSEKEEPING_EVERY) {
+            let patience = if imports.is_empty() { HOUSEKEEPING_EVERY } else { Duration::ZERO };
+            match self.jobs.recv_timeout(patience) {
                 Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
-                Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
+                Ok(PageJob::Import { segment, commit, import }) => {
+                    imports.begin(&self.shared, &mut commits, (segment, commit), import)?;
+                }
+                Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => {
+                    while imports.step(&self.shared, &self.stop)? {}
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Timeout) if imports.is_empty() => self.housekeeping()?,
+                Err(RecvTimeoutError::Timeout) => {
+                    wait_for_room(&self.segments, CHUNK_BYTES, &self.stop)?;
+                    imports.step(&self.shared, &self.stop)?;
+                }
             }
         }
     }
@@ -132,16 +158,25 @@ fn wait_for_space(
     segment: u64,
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
-    let what = "asking for free space";
     let segment_bytes = segments
         .path_of(segment)
         .metadata()
         .map_err(|source| StoreError::Io { what: "reading a segment", source })?
         .len();
+    wait_for_room(segments, segment_bytes, stop)
+}
+
+/// The same before pages of so many bytes are built.
+fn wait_for_room(
+    segments: &SegmentDirectory,
+    pages_bytes: u64,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let what = "asking for free space";
     loop {
         let free =
             files::free_bytes(segments.path()).map_err(|source| StoreError::Io { what, source })?;
-        if free >= needed_bytes(segment_bytes) {
+        if free >= needed_bytes(pages_bytes) {
             return Ok(());
         }
         if stop.load(Ordering::Relaxed) {

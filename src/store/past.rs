@@ -118,7 +118,8 @@ impl ReadHandle {
         Ok(event)
     }
 
-    fn is_deleted(
+    /// Whether pages say that the message was deleted.
+    pub(super) fn is_deleted(
         &self,
         conversation: &ConversationId,
         message: MessageId,
@@ -402,8 +403,9 @@ mod tests {
     use super::super::page::PageEntry;
     use super::super::pages::Pages;
     use super::super::read::Shared;
+    use super::super::watermark::Watermark;
     use super::*;
-    use crate::model::{UserId, Wall};
+    use crate::model::{Epoch, UserId, Wall};
     use crate::node::journal::record;
     use crate::node::ports::Record;
 
@@ -438,7 +440,13 @@ mod tests {
             put(&pages, &conversation, seqs);
         }
         let lock = Lock::take(directory.path()).unwrap();
-        let shared = Shared { pages, overlay: Overlay::default(), _lock: lock };
+        let shared = Shared {
+            pages,
+            overlay: Overlay::default(),
+            watermark: Watermark::default(),
+            epoch: Epoch(1),
+            _lock: lock,
+        };
         let read = ReadHandle::new(Arc::new(shared));
         let check = |after: u64, bytes_max: usize, expected: &[u64]| {
             let events = read.events(&conversation, Seq(after), bytes_max).unwrap();

@@ -10,6 +10,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
@@ -35,6 +36,7 @@ use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
 use super::sizes::SizeHandle;
 use super::tally::Tally;
+use super::transfers::{Places, Transfers};
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
 const FROM_LOG_SLOTS: usize = 256;
@@ -62,6 +64,7 @@ pub struct ShardEnds {
 pub(super) struct Begin {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub settings: StoreSettings,
     pub start: JournalStart,
     pub life: Life,
@@ -75,6 +78,17 @@ pub struct StoreCounters {
     pub pages: CoreCounters,
 }
 
+impl Begin {
+    pub fn transfers(&self, notes: Option<Notes>) -> Transfers {
+        let places = Places {
+            segments: self.segments.clone(),
+            imports: self.imports.clone(),
+            reserve_bytes: self.settings.journal.disk_reserve_bytes,
+        };
+        Transfers::new(ReadHandle::new(self.shared.clone()), places, notes)
+    }
+}
+
 /// A store at work.
 pub struct Running {
     log: JoinHandle<bool>,
@@ -84,6 +98,7 @@ pub struct Running {
     stop_within: Duration,
     life: Life,
     read: ReadHandle,
+    transfers: Transfers,
     sizes: SizeHandle,
 }
 
@@ -101,6 +116,11 @@ pub enum Ended {
 impl Running {
     pub fn read_handle(&self) -> ReadHandle {
         self.read.clone()
+    }
+
+    /// The ways in and out.
+    pub fn transfers(&self) -> Transfers {
+        self.transfers.clone()
     }
 
     pub fn size_handle(&self) -> SizeHandle {
@@ -143,6 +163,7 @@ pub(super) fn start(
         std::mem::take(&mut begin.counters);
     let pages = start_pages(&begin, page_counters, Mail { jobs, notes: &notes_out }, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
+    let transfers = begin.transfers(Some(notes_out.clone()));
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
@@ -175,7 +196,8 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    let running = Running { log, preparer, pages, readers, stop_within, life, read, sizes };
+    let running =
+        Running { log, preparer, pages, readers, stop_within, life, read, transfers, sizes };
     Ok((running, rings.ends))
 }
 
@@ -203,6 +225,7 @@ fn start_pages(
     let page_thread = PageThread {
         shared: begin.shared.clone(),
         segments: begin.segments.clone(),
+        imports: begin.imports.clone(),
         keep_days: begin.settings.journal_keep_days,
         jobs,
         notes: notes.clone(),

@@ -129,7 +129,7 @@ pub struct World {
     pub admissions: Arc<Admissions>,
     pub counters: Counters,
     pub(super) clients: Vec<Checked>,
-    next_id: u64,
+    pub next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
 }

@@ -24,5 +24,6 @@ mod rights;
 mod startup;
 mod storm;
 mod tokens;
+mod transfers;
 mod typing;
 mod wide;

@@ -4,7 +4,7 @@
 use super::reveal::Reveal;
 use super::room::Room;
 use super::{AdminReply, Load, News, Shard};
-use crate::model::{ConversationId, DirectoryChange, Now, UserId};
+use crate::model::{ConversationId, DirectoryChange, Import, Now, UserId};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
@@ -13,6 +13,10 @@ const ADMIN_QUEUE_MAX: usize = 1024;
 
 impl Shard {
     pub fn admin(&mut self, command: AdminCommand, reply: AdminReply, now: Now) {
+        if let AdminCommand::RenewLease { floor } = command {
+            self.renew_lease(floor, reply, now);
+            return;
+        }
         if self.admin_queue.len() >= ADMIN_QUEUE_MAX || !self.is_accepting {
             reply(AdminAnswer::Unavailable);
             return;
@@ -47,6 +51,11 @@ impl Shard {
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
             }
+            AdminCommand::Import(Import { conversation, .. }) => {
+                let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
+                self.ask_directory(conversation.clone(), anyone);
+            }
+            AdminCommand::RenewLease { .. } => self.answer_admin(AdminAnswer::Done, now),
             AdminCommand::SetMember { conversation, user, .. }
             | AdminCommand::RemoveMember { conversation, user }
             | AdminCommand::Kick { conversation, user } => {
@@ -79,6 +88,9 @@ impl Shard {
                 let change = DirectoryChange::ConversationCreated { conversation, at: now.wall };
                 self.change(Some(room), change, now);
             }
+            AdminCommand::Import(import) => {
+                self.import_conversation(room, &admission, import, now);
+            }
             AdminCommand::SetMember { conversation, user, role } if exists => {
                 let change = DirectoryChange::MemberSet { conversation, user, role };
                 self.change(Some(room), change, now);
@@ -98,7 +110,7 @@ impl Shard {
     }
 
     /// The store may have stopped taking records while the command waited.
-    fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
+    pub(super) fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
         if !self.is_accepting {
             self.answer_admin(AdminAnswer::Unavailable, now);
             return;
@@ -116,6 +128,7 @@ impl Shard {
     ) {
         if let Some(room) = room {
             self.rooms[room].directory_stamp += 1;
+            self.rooms[room].is_importing = false;
         }
         match (change, room) {
             (DirectoryChange::MemberSet { user, role, .. }, Some(room)) => {
@@ -145,7 +158,7 @@ impl Shard {
         }
     }
 
-    fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
+    pub(super) fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
         if let Some((_, reply)) = self.admin_queue.pop_front() {
             reply(answer);
         }

@@ -14,6 +14,7 @@ mod admit;
 mod batches;
 mod directory;
 mod follow;
+mod import;
 mod lease;
 mod missed;
 mod question;
@@ -132,6 +133,8 @@ pub struct Shard {
     buckets_alarm: super::timers::Alarm,
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    /// Who waits for this shard to give up ids.
+    renewals: Vec<AdminReply>,
     /// Rooms with marks that are not in the log yet.
     marked: Vec<usize>,
     is_stopped: bool,
@@ -208,6 +211,7 @@ impl Shard {
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
+            renewals: Vec::new(),
             marked: Vec::new(),
             is_stopped: false,
             news: VecDeque::new(),
