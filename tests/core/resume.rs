@@ -197,6 +197,50 @@ fn resumed_says_how_far_everybody_has_read() {
     world.finish();
 }
 
+/// Somebody comes back, and while its marks are read, or after that, the newest mark of somebody else
+/// leaves memory for pages.
+fn resumed_while_a_mark_is_sealed(is_read_before: bool) {
+    let (mut world, ann) = told(3, 3);
+    let (core, cid) = (world.owner(1), world.enter(3, 1));
+    let ids = world.ids(ann);
+    world.send(cid, &receipt(ids[1]));
+    world.advance(1_000);
+    world.hang_up(cid);
+    world.reader_mode = Mode::Held;
+    let bob = world.knock(Knock { core, user: 2, since: Some(3), ..Knock::default() });
+    world.settle();
+    while !matches!(&world.seats[core].loads[0].query, LoadQuery::Past(_)) {
+        world.answer_load(core);
+        world.settle();
+    }
+    let request = world.seats[core].loads.pop_front().unwrap();
+    let early = world.store.answer(&request);
+    if is_read_before {
+        world.say(ann, "more");
+        world.sockets[bob].room = Some(0);
+        world.reply_load(core, request.ticket, early.clone());
+        world.settle();
+    }
+    world.seal();
+    world.advance(1_000);
+    if !is_read_before {
+        world.reply_load(core, request.ticket, early);
+    }
+    world.reader_mode = Mode::Auto;
+    world.take(bob, None);
+    while world.answer_load(core) {}
+    world.settle();
+    let resumed = world.last(bob, "resumed");
+    assert_eq!(resumed["marks"]["3"], json!(ids[1]), "{resumed}");
+    world.finish();
+}
+
+#[test]
+fn a_mark_that_is_sealed_while_marks_are_read_is_told() {
+    resumed_while_a_mark_is_sealed(false);
+    resumed_while_a_mark_is_sealed(true);
+}
+
 /// So many who come back to sixty events in pages; each waits for a reader.
 fn crowd_of_returners(count: u64) -> (World, usize, Vec<usize>) {
     let (mut world, ann) = told(60, 60);
