@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loquat::model::Version;
 use loquat::node::admin::AdminCommand;
-use loquat::node::ports::{LoadQuery, LoadResult, Past};
+use loquat::node::ports::{LoadQuery, LoadResult, Past, Record};
 use serde_json::json;
 
 use super::client::{Knock, chat, receipt};
@@ -239,6 +239,34 @@ fn resumed_while_a_mark_is_sealed(is_read_before: bool) {
 fn a_mark_that_is_sealed_while_marks_are_read_is_told() {
     resumed_while_a_mark_is_sealed(false);
     resumed_while_a_mark_is_sealed(true);
+}
+
+#[test]
+fn pages_that_know_more_than_the_shard_was_told_double_nothing() {
+    let (mut world, ann) = told(3, 3);
+    world.log_mode = Mode::Held;
+    world.say(ann, "on disk, but that is not known yet");
+    world.reader_mode = Mode::Held;
+    let core = world.owner(1);
+    let bob = world.knock(Knock { core, user: 2, since: Some(0), ..Knock::default() });
+    world.settle();
+    while !matches!(&world.seats[core].loads[0].query, LoadQuery::Past(_)) {
+        world.answer_load(core);
+        world.settle();
+    }
+    let request = world.seats[core].loads.pop_front().unwrap();
+    let (_, record) = world.seats[core].log.back().unwrap();
+    let Record::Event { event, .. } = record else { panic!("{record:?}") };
+    let known = world.store.events[&request.conversation].iter().cloned().map(Arc::new);
+    let events = known.chain([event.clone()]).collect();
+    world.reply_load(core, request.ticket, LoadResult::Past(Past::Events(events)));
+    world.reader_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(world.seqs(bob), [1, 2, 3]);
+    world.log_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(world.seqs(bob), [1, 2, 3, 4]);
+    world.finish();
 }
 
 /// So many who come back to sixty events in pages; each waits for a reader.

@@ -260,7 +260,8 @@ impl Shard {
             return self.resync(room, session);
         }
         let mut frames = Vec::new();
-        for event in &events {
+        // Pages may be ahead of the news that their events are durable: those are shown when it comes.
+        for event in events.iter().take_while(|event| event.seq <= held.durable_seq) {
             match event.text_of().filter(|message| held.recent.is_deleted(*message)) {
                 Some(_) => follower.encode(&mut frames, &event.without_text()),
                 None => follower.encode(&mut frames, event),
