@@ -415,6 +415,7 @@ fn a_store_that_cannot_be_read_and_too_many_questions_are_answers() {
     assert_eq!(told(&world.ask(owner, 1, identity(1), newest(1))), Some(Answer::Busy));
     world.send(ann, &json!({"type": "history", "ref": "i"}));
     assert_eq!(world.errors(ann), ["storage_unavailable", "rate_limited"]);
+    assert!(world.last(ann, "error")["retry_after_ms"].is_u64());
     world.reader_mode = Mode::Auto;
     while world.answer_load(owner) {}
     world.settle();
