@@ -24,6 +24,8 @@ mod handshake;
 mod liveness;
 #[path = "core/overload.rs"]
 mod overload;
+#[path = "core/pages.rs"]
+mod pages;
 #[path = "core/past.rs"]
 mod past;
 #[path = "core/pump.rs"]

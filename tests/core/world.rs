@@ -26,6 +26,7 @@ use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
 use super::checked::Checked;
+use super::pages;
 use super::pump::{Pump, Token};
 use super::rings::{bell_of, mesh};
 use super::store::Store;
@@ -510,6 +511,14 @@ impl World {
                     let EventBody::Message(body) = &event.body else { panic!("{json}") };
                     let told = (body.content.as_str(), Some(body.id.0));
                     assert_eq!(told, (name, json["message_id"].as_u64()), "client {client}");
+                }
+                if frame.kind() == "history"
+                    && let Some(json) = frame.json()
+                    && json["ref"].as_str().is_some_and(|name| name.contains(' '))
+                {
+                    let none = Vec::new();
+                    let events = self.store.events.get(&checked.conversation).unwrap_or(&none);
+                    pages::check(client, json, events);
                 }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()
