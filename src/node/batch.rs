@@ -38,7 +38,7 @@ impl Audience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     Always,
-    /// Typing and presence.
+    /// Typing.
     IfLevel,
 }
 

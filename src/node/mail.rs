@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::model::{
-    CloseReason, ConversationId, HistoryQuery, Identity, MessageId, Reply, Request, ResumeFrom,
-    Seq, SessionId, Signal, UserId, Version, Wall,
+    CloseReason, ConversationId, HistoryQuery, Identity, MessageId, Refusal, Reply, Request,
+    ResumeFrom, Seq, SessionId, Signal, UserId, Version, Wall,
 };
 
 /// A socket with a verified token that wants into a conversation.
@@ -121,9 +121,9 @@ pub enum Told {
     },
     /// The answer to a question about the past.
     Answer(Reply),
-    /// The newer token holds.
+    /// The newer token holds, or nobody can say.
     Refreshed {
-        identity: Arc<Identity>,
+        outcome: Result<Arc<Identity>, Refusal>,
         reference: Option<String>,
     },
     /// The upgrade succeeds only to say why not.

@@ -61,9 +61,12 @@ fn over_half_of_its_outbox_a_reader_loses_typing_and_nothing_else() {
         world.say(ann, &"x".repeat(9_000));
     }
     world.send(cid, &typing());
+    world.enter(4, 1);
+    world.advance(100);
     world.take(bob, None);
     assert_eq!(world.contents(bob).len(), 20);
     assert_eq!(world.count(bob, "typing_indicator"), before);
+    assert_eq!(world.last(bob, "user_status")["user_id"], json!(4));
     assert_eq!(world.count(ann, "typing_indicator"), 1);
     world.finish();
 }

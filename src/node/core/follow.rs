@@ -1,8 +1,10 @@
 //! Sockets here that follow the log instead of getting each batch: falling behind, pieces, becoming
 //! level. Who feeds them is the owner's shard (`node/shard/follow.rs`).
 
+use std::sync::Arc;
+
 use super::Core;
-use crate::model::{Ack, ConversationId, Identity, Now, Reply, Seq};
+use crate::model::{Ack, ConversationId, Identity, Now, Refusal, Reply, Seq};
 use crate::node::connection::{Phase, Place, TokenTime};
 use crate::node::mail::{Mail, Pace};
 use crate::telemetry::Counter;
@@ -85,21 +87,26 @@ impl<S> Core<S> {
         self.push_frames(slot, now, |out| json::reply(out, reply));
     }
 
-    /// The socket goes on with a newer token.
+    /// The socket goes on with a newer token, or with the one that it has.
     pub(super) fn refreshed(
         &mut self,
         slot: u32,
-        identity: &Identity,
+        outcome: Result<Arc<Identity>, Refusal>,
         reference: Option<String>,
         now: Now,
     ) {
-        if let Phase::Open(open) = &mut self.connections[slot as usize].phase {
-            open.issued_at_ms = identity.issued_at_ms;
-            open.token = Some(TokenTime::new(identity.expires_at_ms, now));
-        }
-        let ack = Reply::Ack(Ack { reference, ..Ack::default() });
-        self.count_reply(&ack);
-        self.push_frames(slot, now, |out| json::reply(out, &ack));
+        let Phase::Open(open) = &mut self.connections[slot as usize].phase else { return };
+        open.is_refreshing = false;
+        let reply = match outcome {
+            Ok(identity) => {
+                open.issued_at_ms = identity.issued_at_ms;
+                open.token = Some(TokenTime::new(identity.expires_at_ms, now));
+                Reply::Ack(Ack { reference, ..Ack::default() })
+            }
+            Err(refusal) => Reply::Error { refusal, reference },
+        };
+        self.count_reply(&reply);
+        self.push_frames(slot, now, |out| json::reply(out, &reply));
         self.arm(slot);
     }
 }

@@ -227,8 +227,8 @@ impl<S> Core<S> {
             Told::Piece { frames, through } => self.piece(slot, &frames, through, now),
             Told::Level { seq } => self.level(slot, seq),
             Told::Answer(reply) => self.answered(slot, &reply, now),
-            Told::Refreshed { identity, reference } => {
-                self.refreshed(slot, &identity, reference, now);
+            Told::Refreshed { outcome, reference } => {
+                self.refreshed(slot, outcome, reference, now);
             }
             Told::Refused(reason) => self.reject(slot, reason, now),
             Told::Unavailable => {
@@ -304,6 +304,7 @@ impl<S> Core<S> {
             ends_at: now.mono.after(self.settings.max_session_ms),
             token: (version == Version::V2).then(|| TokenTime::new(identity.expires_at_ms, now)),
             questions: 0,
+            is_refreshing: false,
         }));
         if version == Version::V2 {
             // The guide has no such frame: v2 clients learn where they stand.
