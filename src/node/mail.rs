@@ -115,6 +115,8 @@ pub enum Told {
         frames: Vec<u8>,
         through: Seq,
     },
+    /// Wide: it is known to follow the log: batches are not for it from here on.
+    Follows,
     /// It has everything up to here; live events are those after.
     Level {
         seq: Seq,

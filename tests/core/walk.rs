@@ -5,6 +5,7 @@
 //! One seed is one walk, to the byte. A failure names its seed: `LOQUAT_WALK=seed` runs that one, and
 //! `LOQUAT_WALKS=count` so many.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -285,7 +286,7 @@ impl Walk {
             world.tell(core, FromLog::Accepting(true));
         }
         world.settle();
-        world.advance(5_000);
+        world.advance(6_000);
         let open: Vec<_> = self.open.iter().copied().filter(|&c| world.is_open(c)).collect();
         for conversation in 1..=CONVERSATIONS {
             let id = ConversationId::from_number(conversation).unwrap();
@@ -294,14 +295,33 @@ impl Walk {
             let Some(&speaker) = here.first() else { continue };
             world.send(speaker, &chat("the last word"));
             world.advance(100);
+            let users: BTreeSet<u64> = here.iter().map(|&client| self.users[client]).collect();
             for client in here {
                 let last = world.contents(client).pop();
                 assert_eq!(last.as_deref(), Some("the last word"), "client {client}");
                 assert!(world.sockets[client].decoder.is_level(), "client {client}");
                 assert_eq!(world.clients[client].since, None, "client {client} is not told");
+                assert_eq!(online(world, client), users, "client {client} knows who is here");
             }
         }
     }
+}
+
+/// Who is online, by all that a client was told.
+fn online(world: &World, client: usize) -> BTreeSet<u64> {
+    let mut online = BTreeSet::new();
+    for json in world.seen(client).iter().filter_map(|seen| seen.json()) {
+        let user = json["user_id"].as_u64();
+        match (json["type"].as_str(), json["status"].as_str()) {
+            (Some("presence"), _) => {
+                online = serde_json::from_value(json["online"].clone()).unwrap();
+            }
+            (Some("user_status"), Some("online")) => online.extend(user),
+            (Some("user_status"), _) => online.retain(|other| Some(*other) != user),
+            _ => {}
+        }
+    }
+    online
 }
 
 /// Stops all cores, while everybody is as the walk left them: it ends, and nothing is lost of what was

@@ -21,23 +21,40 @@ impl<S> Core<S> {
         self.counters.increment(Counter::CatchUps);
         match open.place.clone() {
             Place::Here { room } => self.shard.fall_behind(room, session, at),
-            Place::Far { conversation, owner, .. } => {
-                self.forget_live(&conversation, session);
+            Place::Far { owner, .. } => {
                 self.links.peer(owner).send(Mail::FallBehind { session, at });
             }
         }
         self.feed_if_hungry(slot);
     }
 
+    /// The owner knows that the socket follows. Until then batches brought it what is no event.
+    pub(super) fn follows(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        let session = connection.session;
+        if let Phase::Open(open) = &connection.phase
+            && let Place::Far { conversation, .. } = &open.place
+        {
+            let conversation = conversation.clone();
+            self.forget_live(&conversation, session);
+        }
+    }
+
     /// Batches for this conversation's sockets here found no room on the way.
     pub(super) fn batches_lost(&mut self, conversation: &ConversationId, now: Now) {
         let Some(far) = self.far.get(conversation) else { return };
         for session in far.locals.clone() {
-            if let Some(slot) = self.slot_of(session) {
+            if let Some(slot) = self.slot_of(session)
+                && self.is_live(slot)
+            {
                 self.connections[slot as usize].note_queueing(now.mono);
                 self.fall_behind(slot);
             }
         }
+    }
+
+    fn is_live(&self, slot: u32) -> bool {
+        matches!(&self.connections[slot as usize].phase, Phase::Open(open) if open.pace == Pace::Live)
     }
 
     /// Asks for the next piece when the last one is taken.

@@ -100,7 +100,9 @@ pub(super) fn position(
 
 impl Shard {
     /// A live socket does not keep up: it has everything up to `at`, or that is on its way.
+    /// What was said in this turn before is still for it, events apart; what is said later is remembered.
     pub fn fall_behind(&mut self, room: usize, session: SessionId, at: Seq) {
+        self.cut(room);
         let held = &mut self.rooms[room];
         let Some(chat) = &held.chat else { return };
         let (Some(user), Some(version)) = (chat.user_of(session), chat.version_of(session)) else {
@@ -117,6 +119,7 @@ impl Shard {
     pub fn remote_fall_behind(&mut self, session: SessionId, at: Seq) {
         if let Some(&room) = self.remotes.get(&session) {
             self.fall_behind(room, session, at);
+            self.tell(session, Told::Follows);
         }
     }
 
