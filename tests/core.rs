@@ -10,6 +10,8 @@ mod checked;
 mod client;
 #[path = "core/decode.rs"]
 mod decode;
+#[path = "core/deletion.rs"]
+mod deletion;
 #[path = "core/drain.rs"]
 mod drain;
 #[path = "core/durable.rs"]

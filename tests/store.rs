@@ -2,6 +2,8 @@
 
 #[path = "store/damage.rs"]
 mod damage;
+#[path = "store/deletion.rs"]
+mod deletion;
 #[path = "store/endings.rs"]
 mod endings;
 #[path = "store/folding.rs"]

@@ -320,6 +320,7 @@ impl AdminGate {
     fn owner(&self, command: &AdminCommand) -> usize {
         let core = match command {
             AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation }
             | AdminCommand::SetMember { conversation, .. }
             | AdminCommand::RemoveMember { conversation, .. }
             | AdminCommand::Kick { conversation, .. } => {

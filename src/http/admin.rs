@@ -20,7 +20,7 @@ use super::input::{
 };
 use super::ports::{ConversationEntry, Directory, Health, MemberEntry, Shards, Unreadable};
 use super::token::AdminToken;
-use super::{HttpBounds, HttpPorts, health, instant};
+use super::{HttpBounds, HttpPorts, admin_erase, health, instant};
 use crate::model::{ConversationId, Profile, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
@@ -30,7 +30,7 @@ pub struct Admin {
     pub bounds: HttpBounds,
 }
 
-type Answer<T> = Result<T, Failure>;
+pub type Answer<T> = Result<T, Failure>;
 
 /// What guards the routes.
 struct Guard {
@@ -47,9 +47,10 @@ pub fn routes(
 ) -> Router {
     let guard = Arc::new(Guard { token, counters });
     let member = put(set_member).delete(remove_member);
+    let conversation = put(create).get(show).delete(admin_erase::delete_conversation);
     Router::new()
         .route("/admin/conversations", get(list_conversations))
-        .route("/admin/conversations/{conversation}", put(create).get(show))
+        .route("/admin/conversations/{conversation}", conversation)
         .route("/admin/conversations/{conversation}/members", get(list_members))
         .route("/admin/conversations/{conversation}/members/{user}", member)
         .route("/admin/conversations/{conversation}/members/{user}/kick", post(kick))
@@ -111,7 +112,7 @@ impl Admin {
     }
 
     /// As [`Admin::ask`], for what is either done or has nobody to be done to.
-    async fn change(
+    pub async fn change(
         &self,
         operation: &'static str,
         command: AdminCommand,
@@ -147,7 +148,7 @@ impl Admin {
     }
 }
 
-const NO_CONVERSATION: &str = "there is no such conversation";
+pub const NO_CONVERSATION: &str = "there is no such conversation";
 const NO_MEMBER: &str = "there is no such conversation, or the user is not a member of it";
 
 #[derive(Serialize)]
@@ -207,7 +208,7 @@ fn has_more<T>(entries: &mut Vec<T>, limit: usize) -> bool {
     has_more
 }
 
-type Shared = State<Arc<Admin>>;
+pub type Shared = State<Arc<Admin>>;
 
 async fn create(
     State(admin): Shared,

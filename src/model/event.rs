@@ -2,6 +2,7 @@
 
 use super::id::{ConversationId, MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
+use super::state::Tombstone;
 use super::time::Wall;
 
 /// One numbered happening of a conversation.
@@ -70,6 +71,11 @@ pub enum DirectoryChange {
     Revoked {
         user: UserId,
         issued_before: Wall,
+    },
+    /// The conversation, its members and its marks are gone; only the tombstone stays.
+    ConversationDeleted {
+        conversation: ConversationId,
+        tombstone: Tombstone,
     },
 }
 

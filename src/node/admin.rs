@@ -9,6 +9,10 @@ pub enum AdminCommand {
     CreateConversation {
         conversation: ConversationId,
     },
+    /// Closes its sockets with 4003 and erases it; only a tombstone stays.
+    DeleteConversation {
+        conversation: ConversationId,
+    },
     /// Makes the user a member, or gives a member another role.
     SetMember {
         conversation: ConversationId,

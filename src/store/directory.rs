@@ -12,7 +12,7 @@ use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
 use super::pages::guarded;
 use super::read::ReadHandle;
-use super::values::{self, ValueReader};
+use super::values::{self, ValueReader, Why};
 
 impl ReadHandle {
     /// What admitting this user to this conversation needs to know.
@@ -24,6 +24,7 @@ impl ReadHandle {
         guarded(|| {
             Ok(Admission {
                 conversation_exists: self.exists(conversation)?,
+                is_deleted: self.is_deleted(conversation)?,
                 role: self.role(conversation, user)?,
                 profile: self.profile(user)?,
                 revoked_before: self.revoked_before(user)?,
@@ -52,6 +53,9 @@ impl ReadHandle {
         if let Some(at) = self.overlay().created_at(conversation) {
             return Ok(Some(at));
         }
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(None);
+        }
         let key = Key::new(Kind::Created).conversation(conversation);
         guarded(|| {
             Ok(self.pages().get(&key)?.map(|value| values::read_wall(&value)).transpose()?)
@@ -69,12 +73,17 @@ impl ReadHandle {
         guarded(|| {
             let mut found: BTreeMap<ConversationId, Wall> =
                 self.overlay().created_after(after, limit).into_iter().collect();
-            // `after` itself may be the first of the scan.
-            for pair in self.pages().scan_from(&prefix, &from).take(limit + 1) {
+            let mut paged = 0;
+            for pair in self.pages().scan_from(&prefix, &from) {
+                if paged >= limit {
+                    break;
+                }
                 let (key, value) = pair?;
                 let id = KeyReader::new(&key, Kind::Created)?.conversation()?;
-                if after != Some(&id) {
+                // `after` itself may be the first of the scan.
+                if after != Some(&id) && self.overlay().tombstone(&id).is_none() {
                     found.insert(id, values::read_wall(&value)?);
+                    paged += 1;
                 }
             }
             Ok(found.into_iter().take(limit).collect())
@@ -91,7 +100,10 @@ impl ReadHandle {
         let changed = self.overlay().members(conversation);
         let prefix = Key::new(Kind::Member).conversation(conversation);
         let from = after.map_or(prefix.clone(), |user| prefix.clone().user(user));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.user()))
+        let is_gone = self.overlay().tombstone(conversation).is_some();
+        guarded(|| {
+            self.merged((changed, |_| is_gone), after, limit, (&prefix, &from), |key| key.user())
+        })
     }
 
     /// Where a user belongs, in order of the conversations' ids, behind `after`.
@@ -104,13 +116,17 @@ impl ReadHandle {
         let changed = self.overlay().memberships(user);
         let prefix = Key::new(Kind::Membership).user(user);
         let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.conversation()))
+        let is_gone = |id: &ConversationId| self.overlay().tombstone(id).is_some();
+        guarded(|| {
+            let id_of = |key: &mut KeyReader<'_>| key.conversation();
+            self.merged((changed, is_gone), after, limit, (&prefix, &from), id_of)
+        })
     }
 
-    /// Roles from pages with the overlay's changes laid over them.
+    /// Roles from pages, those that are gone apart, with the overlay's changes laid over them.
     fn merged<T: Ord + Clone>(
         &self,
-        changed: BTreeMap<T, Option<Role>>,
+        (changed, is_gone): (BTreeMap<T, Option<Role>>, impl Fn(&T) -> bool),
         after: Option<&T>,
         limit: usize,
         (prefix, from): (&Key, &Key),
@@ -133,6 +149,7 @@ impl ReadHandle {
             }
             match changed.next_if(|(new, _)| *new == id) {
                 Some((_, role)) => found.extend(role.map(|role| (id, role))),
+                None if is_gone(&id) => {}
                 None => found.push((id, read_role(&value)?)),
             }
         }
@@ -142,8 +159,27 @@ impl ReadHandle {
     }
 
     fn exists(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Created).conversation(conversation);
-        Ok(self.overlay().is_created(conversation) || self.pages().get(&key)?.is_some())
+        Ok(self.overlay().is_created(conversation)
+            || (self.overlay().tombstone(conversation).is_none()
+                && self
+                    .pages()
+                    .get(&Key::new(Kind::Created).conversation(conversation))?
+                    .is_some()))
+    }
+
+    /// Deleted, and not created again.
+    fn is_deleted(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(!self.overlay().is_created(conversation));
+        }
+        let gone = self.pages().get(&Key::new(Kind::Gone).conversation(conversation))?;
+        let gone = gone.map(|value| values::read_gone(&value)).transpose()?;
+        Ok(gone.is_some_and(|gone| gone.why == Why::Deleted) && !self.exists(conversation)?)
+    }
+
+    /// Messages up to this one are gone although pages may still have them; 0 for none.
+    pub(super) fn gone_message(&self, conversation: &ConversationId) -> u64 {
+        self.overlay().tombstone(conversation).map_or(0, |tombstone| tombstone.last_message)
     }
 
     fn role(
@@ -153,6 +189,9 @@ impl ReadHandle {
     ) -> Result<Option<Role>, StoreError> {
         if let Some(role) = self.overlay().role(conversation, user) {
             return Ok(role);
+        }
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(None);
         }
         let key = Key::new(Kind::Member).conversation(conversation).user(user);
         self.pages().get(&key)?.map(|value| read_role(&value)).transpose()

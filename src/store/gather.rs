@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
-    MessageId, Profile, ReactionAction, Role, Seq, UserId, Wall,
+    MessageId, Profile, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::journal::{Damage, Scan};
@@ -17,7 +17,11 @@ use super::page::PageEntry;
 /// A conversation's share of a segment.
 #[derive(Debug, Default)]
 pub struct Share<'a> {
+    /// It was deleted in this segment: the rest is what came after.
+    pub tombstone: Option<Tombstone>,
     pub events: Vec<PageEntry<'a>>,
+    /// First and last seq in this segment, what was deleted included.
+    pub seqs: Option<(Seq, Seq)>,
     pub header: Header,
     pub has_messages: bool,
     pub first_sends: Vec<(UserId, String, FirstSend)>,
@@ -79,19 +83,34 @@ impl<'a> Gathered<'a> {
             Record::Mark { conversation, mark } => {
                 self.conversations.entry(conversation).or_default().mark(mark, bytes);
             }
-            Record::Directory(change) => self.directory.change(change, bytes),
+            Record::Directory(change) => {
+                if let DirectoryChange::ConversationDeleted { conversation, tombstone } = &change {
+                    self.conversations.entry(conversation.clone()).or_default().end(*tombstone);
+                }
+                self.directory.change(change, bytes);
+            }
         }
         Ok(())
     }
 }
 
 impl<'a> Share<'a> {
+    /// What came before the tombstone is gone.
+    fn end(&mut self, tombstone: Tombstone) {
+        *self = Share {
+            tombstone: Some(tombstone),
+            header: tombstone.header(),
+            seqs: self.seqs,
+            ..Share::default()
+        };
+    }
+
     fn event(&mut self, at: At, event: &Event, bytes: &'a [u8]) -> Result<(), StoreError> {
-        if let Some(last) = self.events.last()
-            && event.seq <= last.seq
-        {
-            return Err(StoreError::SeqRepeated { last: last.seq.0, found: event.seq.0 });
+        let last = self.header.last_seq;
+        if event.seq <= last {
+            return Err(StoreError::SeqRepeated { last: last.0, found: event.seq.0 });
         }
+        self.seqs = Some((self.seqs.map_or(event.seq, |(first, _)| first), event.seq));
         self.header.last_seq = event.seq;
         self.header.last_at = event.at;
         let mut message_id = 0;
@@ -151,6 +170,10 @@ impl<'a> Share<'a> {
 impl<'a> DirectoryShare<'a> {
     fn change(&mut self, change: DirectoryChange, bytes: &'a [u8]) {
         match change {
+            DirectoryChange::ConversationDeleted { conversation, .. } => {
+                self.created.remove(&conversation);
+                self.roles.retain(|(of, _), _| *of != conversation);
+            }
             DirectoryChange::ConversationCreated { conversation, at } => {
                 self.created.entry(conversation).or_insert(at);
             }

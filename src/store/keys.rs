@@ -12,6 +12,7 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
+//! G conversation                       what is gone     Y conversation message             text to erase
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -40,6 +41,8 @@ pub enum Kind {
     Segment = b'S',
     SegmentSeqs = b'T',
     Sealed = b'Z',
+    Gone = b'G',
+    ToErase = b'Y',
 }
 
 const DAY_MS: u64 = 86_400_000;

@@ -15,6 +15,7 @@
 
 mod build;
 mod directory;
+mod erase;
 mod error;
 mod files;
 mod gather;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::{ConversationId, DirectoryChange, Profile, Role, UserId, Wall};
+use crate::model::{ConversationId, DirectoryChange, Profile, Role, Tombstone, UserId, Wall};
 
 /// A change, and the segment whose pages will hold it.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ struct Held<T> {
 #[derive(Debug, Default)]
 struct Changes {
     created: BTreeMap<ConversationId, Held<Wall>>,
+    /// Hides what pages still have of a conversation.
+    deleted: HashMap<ConversationId, Held<Tombstone>>,
     /// `None`: removed.
     members: BTreeMap<(ConversationId, UserId), Held<Option<Role>>>,
     memberships: BTreeMap<(UserId, ConversationId), Held<Option<Role>>>,
@@ -43,6 +45,7 @@ impl Overlay {
     pub fn forget_through(&self, segment: u64) {
         let mut held = self.lock();
         held.created.retain(|_, change| change.segment > segment);
+        held.deleted.retain(|_, change| change.segment > segment);
         held.members.retain(|_, change| change.segment > segment);
         held.memberships.retain(|_, change| change.segment > segment);
         held.profiles.retain(|_, change| change.segment > segment);
@@ -55,6 +58,10 @@ impl Overlay {
 
     pub fn created_at(&self, conversation: &ConversationId) -> Option<Wall> {
         self.lock().created.get(conversation).map(|change| change.value)
+    }
+
+    pub fn tombstone(&self, conversation: &ConversationId) -> Option<Tombstone> {
+        self.lock().deleted.get(conversation).map(|change| change.value)
     }
 
     pub fn created_after(
@@ -109,6 +116,12 @@ impl Overlay {
 impl Changes {
     fn put(&mut self, segment: u64, change: DirectoryChange) {
         match change {
+            DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+                self.created.remove(&conversation);
+                self.members.retain(|(of, _), _| *of != conversation);
+                self.memberships.retain(|(_, of), _| *of != conversation);
+                self.deleted.insert(conversation, Held { segment, value: tombstone });
+            }
             DirectoryChange::ConversationCreated { conversation, at } => {
                 self.created.insert(conversation, Held { segment, value: at });
             }

@@ -77,19 +77,29 @@ impl ReadHandle {
     /// Where the conversation stands in pages; all zero when they do not know it.
     pub fn header(&self, conversation: &ConversationId) -> Result<Header, StoreError> {
         let key = Key::new(Kind::Header).conversation(conversation);
-        Ok(match self.pages().get(&key)? {
+        let paged = match self.pages().get(&key)? {
             Some(value) => values::read_header(&value)?,
             None => Header::default(),
+        };
+        let tombstone = self.overlay().tombstone(conversation);
+        Ok(match tombstone.filter(|tombstone| tombstone.last_seq >= paged.last_seq) {
+            Some(tombstone) => tombstone.header(),
+            None => paged,
         })
     }
 
-    /// Events behind `after`, oldest first, until they are about `bytes_max` of records.
+    /// Events behind `after`, oldest first, until they are about `bytes_max` of records. None when the
+    /// first of them is gone: what follows would leave a hole.
     pub fn events(
         &self,
         conversation: &ConversationId,
         after: Seq,
         bytes_max: usize,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let tombstone = self.overlay().tombstone(conversation);
+        if tombstone.is_some_and(|tombstone| after < tombstone.last_seq) {
+            return Ok(Vec::new());
+        }
         guarded(|| {
             let prefix = Key::new(Kind::Page).conversation(conversation);
             let next = prefix.clone().seq(after.next());
@@ -104,7 +114,8 @@ impl ReadHandle {
             for pair in self.pages().scan_from(&prefix, &from) {
                 let (_, value) = pair?;
                 for entry in page::read(&value)?.iter().filter(|entry| entry.seq > after) {
-                    if bytes >= bytes_max {
+                    let is_hole = events.is_empty() && entry.seq != after.next();
+                    if bytes >= bytes_max || is_hole {
                         return Ok(events);
                     }
                     bytes += entry.record.len();
@@ -123,6 +134,9 @@ impl ReadHandle {
         after: u32,
         limit: usize,
     ) -> Result<Vec<Edited>, StoreError> {
+        if message.0 <= self.gone_message(conversation) {
+            return Ok(Vec::new());
+        }
         guarded(|| {
             let prefix = Key::new(Kind::Edit).conversation(conversation).message(message);
             let mut edits = Vec::new();
@@ -152,12 +166,20 @@ impl ReadHandle {
         user: &UserId,
     ) -> Result<Option<Mark>, StoreError> {
         let key = Key::new(Kind::Mark).conversation(conversation).user(user);
-        self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()
+        let gone = self.gone_message(conversation);
+        let mark = self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()?;
+        Ok(mark.filter(|mark| mark.message.0 > gone))
     }
 
     fn marks(&self, conversation: &ConversationId, count: u32) -> Result<Vec<Mark>, StoreError> {
         let marks = Key::new(Kind::Mark).conversation(conversation);
-        self.pages().scan(&marks).take(count as usize).map(|pair| mark_of(&pair?.1)).collect()
+        let gone = self.gone_message(conversation);
+        let found = self.pages().scan(&marks).map(|pair| mark_of(&pair?.1));
+        let is_there = |mark: &Result<Mark, StoreError>| match mark {
+            Ok(mark) => mark.message.0 > gone,
+            Err(_) => true,
+        };
+        found.filter(is_there).take(count as usize).collect()
     }
 
     fn first_send(
@@ -179,7 +201,9 @@ impl ReadHandle {
             if let Some(value) = self.pages().get(&key)? {
                 let first = values::read_first_send(&value)?;
                 let age_ms = now.0.saturating_sub(first.created_at.0);
-                return Ok((age_ms <= CLIENT_MSG_ID_KEPT_MS).then_some(first));
+                let holds = age_ms <= CLIENT_MSG_ID_KEPT_MS
+                    && first.message.0 > self.gone_message(conversation);
+                return Ok(holds.then_some(first));
             }
         }
         Ok(None)
@@ -190,6 +214,9 @@ impl ReadHandle {
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<MessageState>, StoreError> {
+        if id.0 <= self.gone_message(conversation) {
+            return Ok(None);
+        }
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let Some((_, value)) = self.pages().at_or_below(&prefix, &prefix.clone().message(id))?
         else {
@@ -215,6 +242,7 @@ impl ReadHandle {
         n: u32,
     ) -> Result<Vec<MessageState>, StoreError> {
         let n = n.min(RECENT_MAX) as usize;
+        let gone = self.gone_message(conversation);
         let mut newest_first = Vec::new();
         for pair in self.pages().scan(&Key::new(Kind::MessagePage).conversation(conversation)).rev()
         {
@@ -226,7 +254,7 @@ impl ReadHandle {
             let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
             let entries = page::read(&page)?;
             let missing = n - newest_first.len();
-            let messages = entries.iter().rev().filter(|entry| entry.message != 0).take(missing);
+            let messages = entries.iter().rev().filter(|entry| entry.message > gone).take(missing);
             for entry in messages {
                 newest_first.push(self.folded(conversation, entry)?);
             }

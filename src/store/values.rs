@@ -5,7 +5,7 @@
 //! 0  1  version, 1          1  4  CRC32C of the rest          5  …  contents
 //! ```
 
-use crate::model::{FirstSend, Header, MessageId, Seq, Wall};
+use crate::model::{FirstSend, Header, MessageId, Seq, Tombstone, Wall};
 use crate::node::journal::SealedMark;
 
 use super::error::ValueError;
@@ -156,6 +156,41 @@ pub fn write_wall(at: Wall) -> Vec<u8> {
 
 pub fn read_wall(value: &[u8]) -> Result<Wall, ValueError> {
     ValueReader::new(value)?.u64().map(Wall)
+}
+
+/// Why the first part of a conversation is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Deleted,
+    /// Older than what is kept.
+    Retention,
+}
+
+/// Up to where a conversation is gone on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    pub why: Why,
+    pub through: Tombstone,
+}
+
+pub fn write_gone(gone: &Gone) -> Vec<u8> {
+    let Tombstone { at, last_seq, last_message } = gone.through;
+    let why = match gone.why {
+        Why::Deleted => 1,
+        Why::Retention => 2,
+    };
+    ValueWriter::default().u8(why).u64(at.0).u64(last_seq.0).u64(last_message).finish()
+}
+
+pub fn read_gone(value: &[u8]) -> Result<Gone, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    let why = match reader.u8()? {
+        1 => Why::Deleted,
+        2 => Why::Retention,
+        _ => return Err(ValueError::Content),
+    };
+    let (at, last_seq, last_message) = (Wall(reader.u64()?), Seq(reader.u64()?), reader.u64()?);
+    Ok(Gone { why, through: Tombstone { at, last_seq, last_message } })
 }
 
 /// How many replies there are, counted up to a seq: replies up to it are never counted twice.

@@ -5,6 +5,7 @@ mod harness;
 mod crash;
 mod drain;
 mod edits;
+mod erasing;
 mod errors;
 mod framing;
 mod handshake;

@@ -71,6 +71,7 @@ pub enum Change<'a> {
     MemberRemoved { conversation: Id<'a>, user: Id<'a> },
     ProfileSet { profile: Person<'a> },
     Revoked { user: Id<'a>, issued_before: u64 },
+    ConversationDeleted { conversation: Id<'a>, at: u64, last_seq: u64, last_message: u64 },
 }
 
 #[derive(Archive, Serialize)]
@@ -79,6 +80,10 @@ pub enum Entry<'a> {
     Mark { conversation: Id<'a>, user: Id<'a>, message: u64, ordinal: u64, at: u64 },
     Directory(Change<'a>),
 }
+
+/// The root of an archive is found from its end by its size: a variant that is added must not make it
+/// larger, or no older record can be read.
+const _: () = assert!(size_of::<ArchivedEntry<'static>>() == 102);
 
 impl<'a> From<IdRef<'a>> for Id<'a> {
     fn from(id: IdRef<'a>) -> Self {
@@ -156,6 +161,14 @@ impl<'a> From<&'a DirectoryChange> for Change<'a> {
             }
             DirectoryChange::Revoked { user, issued_before } => {
                 Change::Revoked { user: user.into(), issued_before: issued_before.0 }
+            }
+            DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+                Change::ConversationDeleted {
+                    conversation: conversation.into(),
+                    at: tombstone.at.0,
+                    last_seq: tombstone.last_seq.0,
+                    last_message: tombstone.last_message,
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::archive::{
 };
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Profile,
-    ReactionAction, Seq, UserId, Wall,
+    ReactionAction, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::Record;
 
@@ -148,6 +148,16 @@ fn directory(change: &ArchivedChange<'_>) -> Result<DirectoryChange, RecordError
             user: user(whose)?,
             issued_before: Wall(issued_before.to_native()),
         },
+        ArchivedChange::ConversationDeleted { conversation: id, at, last_seq, last_message } => {
+            DirectoryChange::ConversationDeleted {
+                conversation: conversation(id)?,
+                tombstone: Tombstone {
+                    at: Wall(at.to_native()),
+                    last_seq: Seq(last_seq.to_native()),
+                    last_message: last_message.to_native(),
+                },
+            }
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::limits::LEASE_IDS;
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Mono, Now,
-    Profile, ReactionAction, Role, Seq, UserId, Wall,
+    Profile, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::{FromLog, Record};
 
@@ -247,6 +247,10 @@ fn every_kind_of_record_reads_back_as_it_was() {
             conversation: conversation.clone(),
             user: user(1),
             role: Role::Moderator,
+        },
+        DirectoryChange::ConversationDeleted {
+            conversation: conversation.clone(),
+            tombstone: Tombstone { at: Wall(9), last_seq: Seq(4), last_message: 3 },
         },
         DirectoryChange::MemberRemoved { conversation, user: user(1) },
         DirectoryChange::ProfileSet { profile: Profile::nameless(user(1)) },

@@ -16,8 +16,8 @@ use super::room::Room;
 use super::{Load, News, Output, Shard};
 use crate::chat::{self, Conversation, Joiner};
 use crate::model::{
-    Admission, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile, Role, SessionId,
-    Version,
+    Admission, CloseReason, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile,
+    Role, SessionId, Version,
 };
 use crate::node::mail::{Candidate, Told};
 use crate::node::ports::{LoadQuery, LoadResult};
@@ -73,7 +73,14 @@ impl Shard {
 
     fn ask(&mut self, mut waiting: Waiting) {
         let room = waiting.room;
+        if self.rooms[room].is_deleting {
+            // The store does not know yet; when it does it says the same.
+            self.tell(waiting.candidate.session, Told::Refused(CloseReason::Forbidden));
+            self.may_be_idle(room);
+            return;
+        }
         waiting.stamp = self.rooms[room].directory_stamp;
+        waiting.stored = None;
         let query = LoadQuery::Admission(waiting.candidate.identity.user.clone());
         self.load(room, query, Load::Admission(Box::new(waiting)));
     }
@@ -157,6 +164,10 @@ impl Shard {
         self.rooms[room].under_way -= 1;
         self.may_be_idle(room);
         if waiting.is_gone {
+            return;
+        }
+        if waiting.stamp != self.rooms[room].directory_stamp {
+            self.ask(waiting);
             return;
         }
         if waiting.sealed != self.sealed {

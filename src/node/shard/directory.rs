@@ -42,7 +42,8 @@ impl Shard {
                 };
                 self.change(None, change, now);
             }
-            AdminCommand::CreateConversation { conversation } => {
+            AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation } => {
                 // Any user will do: only whether the conversation exists matters.
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
@@ -79,6 +80,9 @@ impl Shard {
                 let change = DirectoryChange::ConversationCreated { conversation, at: now.wall };
                 self.change(Some(room), change, now);
             }
+            AdminCommand::DeleteConversation { conversation } => {
+                self.delete(room, conversation, &admission, now);
+            }
             AdminCommand::SetMember { conversation, user, role } if exists => {
                 let change = DirectoryChange::MemberSet { conversation, user, role };
                 self.change(Some(room), change, now);
@@ -98,7 +102,7 @@ impl Shard {
     }
 
     /// The store may have stopped taking records while the command waited.
-    fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
+    pub(super) fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
         if !self.is_accepting {
             self.answer_admin(AdminAnswer::Unavailable, now);
             return;
@@ -116,6 +120,7 @@ impl Shard {
     ) {
         if let Some(room) = room {
             self.rooms[room].directory_stamp += 1;
+            self.rooms[room].is_deleting = false;
         }
         match (change, room) {
             (DirectoryChange::MemberSet { user, role, .. }, Some(room)) => {
@@ -145,7 +150,7 @@ impl Shard {
         }
     }
 
-    fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
+    pub(super) fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
         if let Some((_, reply)) = self.admin_queue.pop_front() {
             reply(answer);
         }

@@ -11,6 +11,7 @@
 //! It knows sockets only as [`SessionId`]s; it never sees bytes, time or files.
 
 mod admit;
+mod deletion;
 mod directory;
 mod lease;
 mod recent;

@@ -30,6 +30,8 @@ pub struct Room {
     /// Counts changes of members: an admission that was read before one is read again.
     pub directory_stamp: u64,
     pub is_wide: bool,
+    /// Its deletion is decided and not yet durable: nobody enters, nothing is decided.
+    pub is_deleting: bool,
     pub alarm: Alarm,
 }
 
@@ -48,6 +50,7 @@ impl Room {
             under_way: 0,
             directory_stamp: 0,
             is_wide: false,
+            is_deleting: false,
             alarm: Alarm::default(),
         }
     }
