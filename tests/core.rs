@@ -22,6 +22,8 @@ mod entry;
 mod handshake;
 #[path = "core/liveness.rs"]
 mod liveness;
+#[path = "core/operation.rs"]
+mod operation;
 #[path = "core/overload.rs"]
 mod overload;
 #[path = "core/pump.rs"]

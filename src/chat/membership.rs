@@ -81,6 +81,7 @@ impl Conversation {
             self.people.leave(session);
             out.push(Effect::Close { session, reason });
         }
+        out.extend(self.operators.take().map(|session| Effect::Close { session, reason }));
     }
 
     /// Forgets a user of whom nothing is left to tell or to store.

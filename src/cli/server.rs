@@ -321,6 +321,8 @@ impl AdminGate {
         let core = match command {
             AdminCommand::CreateConversation { conversation }
             | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::Post { conversation, .. }
+            | AdminCommand::DeleteMessage { conversation, .. }
             | AdminCommand::SetMember { conversation, .. }
             | AdminCommand::RemoveMember { conversation, .. }
             | AdminCommand::Kick { conversation, .. } => {

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -51,6 +51,11 @@ pub fn routes(
     Router::new()
         .route("/admin/conversations", get(list_conversations))
         .route("/admin/conversations/{conversation}", conversation)
+        .route("/admin/conversations/{conversation}/messages", post(admin_erase::send))
+        .route(
+            "/admin/conversations/{conversation}/messages/{message}",
+            delete(admin_erase::delete_message),
+        )
         .route("/admin/conversations/{conversation}/members", get(list_members))
         .route("/admin/conversations/{conversation}/members/{user}", member)
         .route("/admin/conversations/{conversation}/members/{user}/kick", post(kick))
@@ -86,7 +91,7 @@ impl Admin {
     }
 
     /// Sends a command and waits until its outcome is durable.
-    async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
+    pub async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
         let (sender, receiver) = oneshot::channel();
         // A receiver that has given up wants no answer.
         let reply = Box::new(move |answer| {
@@ -120,7 +125,11 @@ impl Admin {
     ) -> Answer<()> {
         match self.ask(operation, command).await? {
             AdminAnswer::NotFound => Err(Failure::not_found(missing)),
-            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Unavailable => Ok(()),
+            AdminAnswer::Refused(code) => Err(admin_erase::refused(code)),
+            AdminAnswer::Done
+            | AdminAnswer::Numbered { .. }
+            | AdminAnswer::Exists
+            | AdminAnswer::Unavailable => Ok(()),
         }
     }
 
@@ -219,7 +228,10 @@ async fn create(
     let status = match admin.ask("create_conversation", command).await? {
         AdminAnswer::Done => StatusCode::CREATED,
         AdminAnswer::Exists => StatusCode::OK,
-        AdminAnswer::NotFound | AdminAnswer::Unavailable => {
+        AdminAnswer::NotFound
+        | AdminAnswer::Unavailable
+        | AdminAnswer::Numbered { .. }
+        | AdminAnswer::Refused(_) => {
             return Err(Failure::not_found(NO_CONVERSATION));
         }
     };

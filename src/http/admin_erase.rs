@@ -1,11 +1,17 @@
-//! The part of the admin API that takes things away; described in `docs/http.md`.
+//! The part of the admin API that speaks in conversations and takes things away; described in
+//! `docs/http.md`.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Serialize;
 
 use super::admin::{Answer, NO_CONVERSATION, Shared};
-use super::input::{InConversation, Input, Nothing};
-use crate::node::admin::AdminCommand;
+use super::failure::Failure;
+use super::input::{InConversation, Input, Nothing, OfMessage, PostBody};
+use super::instant;
+use crate::model::{ErrorCode, MessageId, Seq};
+use crate::node::admin::{AdminAnswer, AdminCommand, Sender};
 
 pub async fn delete_conversation(
     State(admin): Shared,
@@ -15,4 +21,63 @@ pub async fn delete_conversation(
     let command = AdminCommand::DeleteConversation { conversation };
     admin.change("delete_conversation", command, NO_CONVERSATION).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+pub struct PostedJson {
+    id: MessageId,
+    seq: Seq,
+    created_at: String,
+}
+
+pub async fn send(
+    State(admin): Shared,
+    InConversation(conversation): InConversation,
+    Input(body): Input<PostBody>,
+) -> Answer<(StatusCode, Json<PostedJson>)> {
+    let command = AdminCommand::Post { conversation, post: body.post()? };
+    match admin.ask("post", command).await? {
+        AdminAnswer::Numbered { message, seq, created_at } => {
+            let created_at = instant::format(created_at);
+            Ok((StatusCode::CREATED, Json(PostedJson { id: message, seq, created_at })))
+        }
+        AdminAnswer::Refused(code) => Err(refused(code)),
+        _ => Err(Failure::not_found(NO_CONVERSATION)),
+    }
+}
+
+pub async fn delete_message(
+    State(admin): Shared,
+    InConversation(conversation): InConversation,
+    OfMessage(message): OfMessage,
+    Input(Nothing {}): Input<Nothing>,
+) -> Answer<StatusCode> {
+    let by = Sender::System;
+    let command = AdminCommand::DeleteMessage { conversation, message, by };
+    admin.change("delete_message", command, NO_CONVERSATION).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a conversation refuses, as HTTP has it.
+pub fn refused(code: ErrorCode) -> Failure {
+    let (status, sentence) = match code {
+        ErrorCode::NotFound => {
+            (StatusCode::NOT_FOUND, "there is no such message in this conversation")
+        }
+        ErrorCode::ParentNotFound => {
+            (StatusCode::NOT_FOUND, "parent_message_id is no message of this conversation")
+        }
+        ErrorCode::Empty => (StatusCode::BAD_REQUEST, "content is empty"),
+        ErrorCode::TooLong => (StatusCode::BAD_REQUEST, "content is too long"),
+        ErrorCode::IdempotencyConflict => {
+            (StatusCode::CONFLICT, "another message was sent under the same client_msg_id")
+        }
+        ErrorCode::Gone => (StatusCode::GONE, "the message was deleted"),
+        ErrorCode::RateLimited | ErrorCode::StorageUnavailable => {
+            let sentence = "the server cannot store this at the moment; nothing was changed";
+            (StatusCode::SERVICE_UNAVAILABLE, sentence)
+        }
+        _ => (StatusCode::BAD_REQUEST, "client_msg_id has 1 to 64 bytes"),
+    };
+    Failure::new(status, code.as_str(), sentence)
 }

@@ -134,7 +134,7 @@ impl Shard {
     }
 
     /// The first admission brings where the conversation stands.
-    fn open(&mut self, room: usize, admission: &Admission) {
+    pub(super) fn open(&mut self, room: usize, admission: &Admission) {
         let held = &mut self.rooms[room];
         if held.chat.is_none() {
             held.durable_seq = admission.header.last_seq;

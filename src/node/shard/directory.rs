@@ -9,10 +9,11 @@ use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
 /// Admin commands that wait for their turn; one more is answered `Unavailable`.
-const ADMIN_QUEUE_MAX: usize = 1024;
+pub(super) const ADMIN_QUEUE_MAX: usize = 1024;
 
 impl Shard {
     pub fn admin(&mut self, command: AdminCommand, reply: AdminReply, now: Now) {
+        let Some((command, reply)) = self.operate(command, reply) else { return };
         if self.admin_queue.len() >= ADMIN_QUEUE_MAX || !self.is_accepting {
             reply(AdminAnswer::Unavailable);
             return;
@@ -48,6 +49,8 @@ impl Shard {
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
             }
+            // These do not queue.
+            AdminCommand::Post { .. } | AdminCommand::DeleteMessage { .. } => {}
             AdminCommand::SetMember { conversation, user, .. }
             | AdminCommand::RemoveMember { conversation, user }
             | AdminCommand::Kick { conversation, user } => {

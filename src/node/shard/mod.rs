@@ -14,6 +14,7 @@ mod admit;
 mod deletion;
 mod directory;
 mod lease;
+mod operation;
 mod recent;
 mod reveal;
 mod room;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 
 use self::admit::Waiting;
 use self::lease::Lease;
+use self::operation::Operations;
 use self::reveal::Reveal;
 use self::room::Room;
 use super::admin::{AdminAnswer, AdminCommand};
@@ -81,6 +83,7 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Operation { room: usize, at: usize },
 }
 
 pub struct Shard {
@@ -108,6 +111,7 @@ pub struct Shard {
     buckets_alarm: super::timers::Alarm,
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    operations: Operations,
     /// Rooms with marks that are not in the log yet.
     marked: Vec<usize>,
     is_stopped: bool,
@@ -191,6 +195,7 @@ impl Shard {
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
+            operations: Operations::default(),
             marked: Vec::new(),
             is_stopped: false,
             news: VecDeque::new(),
@@ -211,6 +216,7 @@ impl Shard {
         self.reveals.is_empty()
             && self.to_log.is_empty()
             && self.admin_queue.is_empty()
+            && self.operations.is_empty()
             && !self.loads.values().any(|load| matches!(load, Load::State { .. }))
     }
 
@@ -354,6 +360,10 @@ impl Shard {
     }
 
     fn tell(&mut self, session: SessionId, told: Told) {
+        if session.core == operation::NO_CORE {
+            self.operated(session, told);
+            return;
+        }
         self.outputs.push_back(Output::Told { session, told });
     }
 
@@ -408,6 +418,7 @@ impl Shard {
             }
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
+            Load::Operation { room, at } => self.operation_known(room, at, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
         }
     }
