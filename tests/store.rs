@@ -6,6 +6,8 @@ mod damage;
 mod deletion;
 #[path = "store/endings.rs"]
 mod endings;
+#[path = "store/erasing.rs"]
+mod erasing;
 #[path = "store/folding.rs"]
 mod folding;
 #[path = "store/rig.rs"]

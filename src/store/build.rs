@@ -20,7 +20,7 @@ use super::gather::{DirectoryShare, Gathered, Share, gather};
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
 use super::pages::Pages;
-use super::values::{self, Gone, ReplyCount, ValueReader, ValueWriter, Why};
+use super::values::{self, Gone, ReplyCount, ToErase, ValueReader, ValueWriter, Why};
 
 /// A slice of work on the tree: its lock is the process's.
 const SLICE_BYTES_MAX: usize = 256 << 10;
@@ -222,11 +222,12 @@ impl Builder<'_> {
     }
 
     fn facts(&mut self, conversation: &ConversationId, share: &Share<'_>) {
-        for (&message, record) in &share.deletions {
+        for (&message, &(since, record)) in &share.deletions {
             let key = Key::new(Kind::Deletion).conversation(conversation).message(message);
             self.put(key, ValueWriter::default().bytes(record).finish());
             let key = Key::new(Kind::ToErase).conversation(conversation).message(message);
-            self.put(key, ValueWriter::default().u64(0).finish());
+            let text = ToErase { through: Seq(0), since };
+            self.put(key, values::write_to_erase(&text));
         }
         for ((message, emoji, user), holds) in &share.reactions {
             let key = reaction_key(conversation, *message, emoji, user);

@@ -1,5 +1,5 @@
 //! Takes a conversation out of pages: everything but its tombstone. What the journal still has of it is
-//! rewritten later (see `rewrite`).
+//! rewritten later (see `erasing`).
 //!
 //! It may be cut short and begun again at any point: the tombstone is put first, keys are removed in slices,
 //! and what is built from the same segment afterwards is put in again by the builder.
@@ -13,7 +13,7 @@ use crate::model::ConversationId;
 use super::error::StoreError;
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::pages::Pages;
-use super::values::{self, Gone, ValueWriter};
+use super::values::{self, Gone, ToErase};
 
 /// Keys that one slice removes.
 const SLICE_KEYS: usize = 1_000;
@@ -45,7 +45,8 @@ pub fn conversation(
         prefix(pages, &Key::new(kind).conversation(conversation), stop)?;
     }
     first_sends(pages, conversation, stop)?;
-    let text = ValueWriter::default().u64(gone.through.last_seq.0).finish();
+    let text =
+        values::write_to_erase(&ToErase { through: gone.through.last_seq, since: gone.through.at });
     pages.insert(&Key::new(Kind::ToErase).conversation(conversation).number(0), text)
 }
 

@@ -29,7 +29,7 @@ pub struct Share<'a> {
     pub replies: BTreeMap<MessageId, Vec<(MessageId, Seq)>>,
     /// Message → edits, oldest first, as records.
     pub edits: BTreeMap<MessageId, Vec<(Seq, &'a [u8])>>,
-    pub deletions: BTreeMap<MessageId, &'a [u8]>,
+    pub deletions: BTreeMap<MessageId, (Wall, &'a [u8])>,
     /// What holds at the end of the segment: the seq that added it, or nothing.
     pub reactions: BTreeMap<(MessageId, String, UserId), Option<Seq>>,
     pub marks: BTreeMap<UserId, (Mark, &'a [u8])>,
@@ -123,7 +123,7 @@ impl<'a> Share<'a> {
                 self.edits.entry(*message).or_default().push((event.seq, bytes));
             }
             EventBody::Delete { message, .. } => {
-                self.deletions.entry(*message).or_insert(bytes);
+                self.deletions.entry(*message).or_insert((event.at, bytes));
             }
             EventBody::Reaction { message, user, emoji, action } => {
                 let holds = (*action == ReactionAction::Added).then_some(event.seq);

@@ -16,6 +16,7 @@
 mod build;
 mod directory;
 mod erase;
+mod erasing;
 mod error;
 mod files;
 mod gather;
@@ -30,6 +31,7 @@ mod page_thread;
 mod pages;
 mod read;
 mod reader_thread;
+mod redaction;
 mod running;
 mod settings;
 mod values;

@@ -1,5 +1,5 @@
 //! The page thread: sled's only writer. It builds pages of segments that ended, keeps sealed segments
-//! for some days, and forgets first sends after theirs.
+//! for some days, forgets first sends after theirs, and erases deleted text between its jobs.
 
 use std::fs::OpenOptions;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
+use crate::model::Wall;
 use crate::node::journal::{Damage, Tail, scan};
 
 use super::build;
+use super::erasing::{self, Progress, Round};
 use super::error::StoreError;
 use super::files::{self, SegmentDirectory};
 use super::keys::Day;
@@ -36,6 +38,9 @@ pub struct PageThread {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
     pub keep_days: u32,
+    pub erase_after_ms: u64,
+    /// Erasing that is under way.
+    pub round: Option<Round>,
     pub jobs: Receiver<PageJob>,
     pub notes: Notes,
     /// Set when a stop waited long enough.
@@ -45,18 +50,43 @@ pub struct PageThread {
 impl PageThread {
     /// Works until told to finish or to stop; everything that ended before is sealed in the first
     /// case, and left to the next start in the second.
-    pub fn run(&self) -> Result<(), StoreError> {
+    pub fn run(&mut self) -> Result<(), StoreError> {
         self.housekeeping()?;
         loop {
-            match self.jobs.recv_timeout(HOUSEKEEPING_EVERY) {
+            let patience = if self.round.is_some() { Duration::ZERO } else { HOUSEKEEPING_EVERY };
+            match self.jobs.recv_timeout(patience) {
                 Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
+                // What is still to be erased is queued, and goes on after the next start.
                 Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if self.round.is_some() => self.erase()?,
                 Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
             }
         }
     }
 
-    fn seal(&self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
+    fn erase(&mut self) -> Result<(), StoreError> {
+        let Some(round) = &mut self.round else { return Ok(()) };
+        match round.step(&self.shared.pages, &self.segments)? {
+            Progress::More => {}
+            // More may have been queued meanwhile.
+            Progress::Done => {
+                self.round = None;
+                self.begin_round()?;
+            }
+            Progress::Failed => self.round = None,
+        }
+        Ok(())
+    }
+
+    fn begin_round(&mut self) -> Result<(), StoreError> {
+        let until = Wall(wall_now().0.saturating_sub(self.erase_after_ms));
+        if self.round.is_none() && erasing::is_due(&self.shared.pages, until)? {
+            self.round = Some(Round::begin(&self.shared.pages)?);
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
         wait_for_space(&self.segments, segment, &self.stop)?;
         seal(&self.shared, &self.segments, Span { segment, last_commit }, &self.stop)?;
         self.shared.overlay.forget_through(segment);
@@ -64,7 +94,8 @@ impl PageThread {
         self.housekeeping()
     }
 
-    fn housekeeping(&self) -> Result<(), StoreError> {
+    fn housekeeping(&mut self) -> Result<(), StoreError> {
+        self.begin_round()?;
         let io = |what| move |source| StoreError::Io { what, source };
         let today = Day::of(wall_now());
         // One day more: a first send of the oldest day's last second has its full time.

@@ -160,6 +160,11 @@ impl ReadHandle {
         })
     }
 
+    /// How many deleted messages and conversations there are whose text pages or kept segments may have.
+    pub fn texts_to_erase(&self) -> Result<usize, StoreError> {
+        guarded(|| Ok(self.pages().scan(&Key::new(Kind::ToErase)).count()))
+    }
+
     fn mark(
         &self,
         conversation: &ConversationId,

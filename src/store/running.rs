@@ -173,10 +173,12 @@ fn start_pages(
     fatal: &Fatal,
 ) -> Result<Pages, OpenError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let page_thread = PageThread {
+    let mut page_thread = PageThread {
         shared: begin.shared.clone(),
         segments: begin.segments.clone(),
         keep_days: begin.settings.journal_keep_days,
+        erase_after_ms: begin.settings.erase_after_ms,
+        round: None,
         jobs,
         notes: notes.clone(),
         stop: stop.clone(),

@@ -193,6 +193,23 @@ pub fn read_gone(value: &[u8]) -> Result<Gone, ValueError> {
     Ok(Gone { why, through: Tombstone { at, last_seq, last_message } })
 }
 
+/// Text that pages or kept segments may still have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToErase {
+    /// Of the whole conversation up to this seq; 0 for that of one message.
+    pub through: Seq,
+    pub since: Wall,
+}
+
+pub fn write_to_erase(text: &ToErase) -> Vec<u8> {
+    ValueWriter::default().u64(text.through.0).u64(text.since.0).finish()
+}
+
+pub fn read_to_erase(value: &[u8]) -> Result<ToErase, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    Ok(ToErase { through: Seq(reader.u64()?), since: Wall(reader.u64()?) })
+}
+
 /// How many replies there are, counted up to a seq: replies up to it are never counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplyCount {

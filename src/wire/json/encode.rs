@@ -13,8 +13,13 @@ use crate::model::{
 };
 use crate::wire::frame::OpenFrame;
 
-/// What a deleted message is shown as; the guide's hook writes the same.
+/// What a deleted message is shown as; the guide's hook writes the same. No content is empty, unless its
+/// text was erased.
 const DELETED: &str = "Message deleted";
+
+fn shown(content: &str) -> &str {
+    if content.is_empty() { DELETED } else { content }
+}
 
 /// An event, once it may be shown. `client_msg_id` is for the sender's own v2 sockets.
 pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
@@ -58,7 +63,7 @@ fn event_body(json: &mut Writer<'_>, event: &Event) {
         }
         EventBody::Edit { message, content, .. } => {
             json.raw(r#","message_id":"#).number(message.0);
-            json.raw(r#","content":"#).string(content);
+            json.raw(r#","content":"#).string(shown(content));
             json.raw(r#","edited_at":"#).time(event.at);
             timestamp(json, event.at);
         }
@@ -119,7 +124,7 @@ impl<'m> MessageFields<'m> {
     fn of_event(body: &'m MessageBody, at: Wall) -> MessageFields<'m> {
         MessageFields {
             id: body.id,
-            content: &body.content,
+            content: shown(&body.content),
             sender: &body.sender,
             parent: body.parent,
             created_at: at,

@@ -285,6 +285,11 @@ fn written_time(at: Wall) -> String {
     String::from_utf8(rfc3339_ms(at).to_vec()).unwrap()
 }
 
+/// A text that was erased is told as deleted.
+fn or_deleted(content: &str) -> &str {
+    if content.is_empty() { "Message deleted" } else { content }
+}
+
 /// The same frame, put together from serde_json's values.
 fn expected_event(event: &Event, client_msg_id: Option<&str>) -> Value {
     let at = written_time(event.at);
@@ -292,12 +297,12 @@ fn expected_event(event: &Event, client_msg_id: Option<&str>) -> Value {
         EventBody::Message(body) => json!({
             "type": "chat_message",
             "message": {
-                "id": body.id, "content": body.content, "sender": body.sender,
+                "id": body.id, "content": or_deleted(&body.content), "sender": body.sender,
                 "parent_message_id": body.parent, "created_at": at, "is_edited": false,
             },
         }),
         EventBody::Edit { message, content, .. } => json!({
-            "type": "message_edit", "message_id": message, "content": content,
+            "type": "message_edit", "message_id": message, "content": or_deleted(content),
             "edited_at": at, "timestamp": at,
         }),
         EventBody::Delete { message, .. } => {
