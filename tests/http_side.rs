@@ -222,6 +222,21 @@ fn changes_reach_the_shards_and_are_answered_when_done() {
         Value::Null,
         AdminCommand::Kick { conversation: seven.clone(), user: user("1") },
     );
+    for (body, days) in
+        [(r#"{"retention_days":30}"#, Some(30)), (r#"{"retention_days":null}"#, None)]
+    {
+        check(
+            "PUT /admin/conversations/7/retention",
+            body,
+            200,
+            json!({"conversation_id": 7, "retention_days": days}),
+            AdminCommand::SetRetention { conversation: seven.clone(), days },
+        );
+    }
+    for body in ["{}", r#"{"retention_days":0}"#, r#"{"retention_days":36501}"#] {
+        let answer = server.admin("PUT /admin/conversations/7/retention", body);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid"), "{body}");
+    }
     check(
         "DELETE /admin/conversations/7",
         "",

@@ -10,5 +10,7 @@ mod endings;
 mod erasing;
 #[path = "store/folding.rs"]
 mod folding;
+#[path = "store/retention.rs"]
+mod retention;
 #[path = "store/rig.rs"]
 mod rig;

@@ -183,6 +183,7 @@ pub fn store_settings(settings: &Settings) -> StoreSettings {
         },
         cache_bytes: settings.sled_cache_bytes,
         journal_keep_days: settings.journal_keep_days,
+        retention_days: (settings.retention_days > 0).then_some(settings.retention_days),
         ..defaults
     }
 }
@@ -321,6 +322,7 @@ impl AdminGate {
         let core = match command {
             AdminCommand::CreateConversation { conversation }
             | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. }
             | AdminCommand::Post { conversation, .. }
             | AdminCommand::DeleteMessage { conversation, .. }
             | AdminCommand::SetMember { conversation, .. }

@@ -51,6 +51,7 @@ pub fn routes(
     Router::new()
         .route("/admin/conversations", get(list_conversations))
         .route("/admin/conversations/{conversation}", conversation)
+        .route("/admin/conversations/{conversation}/retention", put(admin_erase::set_retention))
         .route("/admin/conversations/{conversation}/messages", post(admin_erase::send))
         .route(
             "/admin/conversations/{conversation}/messages/{message}",

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::admin::{Answer, NO_CONVERSATION, Shared};
 use super::failure::Failure;
-use super::input::{InConversation, Input, Nothing, OfMessage, PostBody};
+use super::input::{InConversation, Input, Nothing, OfMessage, PostBody, RetentionBody};
 use super::instant;
-use crate::model::{ErrorCode, MessageId, Seq};
+use crate::model::{ConversationId, ErrorCode, MessageId, Seq};
 use crate::node::admin::{AdminAnswer, AdminCommand, Sender};
 
 pub async fn delete_conversation(
@@ -21,6 +21,23 @@ pub async fn delete_conversation(
     let command = AdminCommand::DeleteConversation { conversation };
     admin.change("delete_conversation", command, NO_CONVERSATION).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+pub struct RetentionJson {
+    conversation_id: ConversationId,
+    retention_days: Option<u32>,
+}
+
+pub async fn set_retention(
+    State(admin): Shared,
+    InConversation(conversation): InConversation,
+    Input(body): Input<RetentionBody>,
+) -> Answer<Json<RetentionJson>> {
+    let days = body.days()?;
+    let command = AdminCommand::SetRetention { conversation: conversation.clone(), days };
+    admin.change("set_retention", command, NO_CONVERSATION).await?;
+    Ok(Json(RetentionJson { conversation_id: conversation, retention_days: days }))
 }
 
 #[derive(Serialize)]

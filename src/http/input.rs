@@ -18,6 +18,8 @@ use crate::node::admin::{Post, Sender};
 
 const PAGE_ENTRIES: usize = 100;
 const PAGE_ENTRIES_MAX: usize = 1_000;
+/// As for the server's setting.
+const RETENTION_DAYS_MAX: u32 = 36_500;
 /// RFC 5321 §4.5.3.1: a path without its angle brackets.
 const EMAIL_BYTES_MAX: usize = 254;
 /// As in Django's user model.
@@ -206,6 +208,30 @@ impl RevokeBody {
             return Err(Failure::invalid("issued_before is not in the future"));
         }
         Ok(Some(at))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionBody {
+    /// Written out, if only as `null`: nothing is changed by leaving it out.
+    #[serde(deserialize_with = "Option::deserialize")]
+    retention_days: Option<u32>,
+}
+
+impl Shape for RetentionBody {
+    const ALLOWED: &'static str =
+        "the body is {\"retention_days\": D} with D 1 to 36500, or null for the server's";
+}
+
+impl RetentionBody {
+    pub fn days(self) -> Result<Option<u32>, Failure> {
+        match self.retention_days {
+            Some(days) if !(1..=RETENTION_DAYS_MAX).contains(&days) => {
+                Err(Failure::invalid(RetentionBody::ALLOWED))
+            }
+            days => Ok(days),
+        }
     }
 }
 

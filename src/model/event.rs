@@ -77,6 +77,11 @@ pub enum DirectoryChange {
         conversation: ConversationId,
         tombstone: Tombstone,
     },
+    /// Its messages are dropped at this age; `None`: at the server's.
+    RetentionSet {
+        conversation: ConversationId,
+        days: Option<u32>,
+    },
 }
 
 /// What is told at once and never stored.

@@ -13,6 +13,11 @@ pub enum AdminCommand {
     DeleteConversation {
         conversation: ConversationId,
     },
+    /// Drops the conversation's messages at this age; `None`: at the server's.
+    SetRetention {
+        conversation: ConversationId,
+        days: Option<u32>,
+    },
     /// Makes the user a member, or gives a member another role.
     SetMember {
         conversation: ConversationId,

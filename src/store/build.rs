@@ -283,6 +283,13 @@ impl Builder<'_> {
                 }
             }
         }
+        for (conversation, days) in &share.retention {
+            let key = Key::new(Kind::Retention).conversation(conversation);
+            match days {
+                Some(days) => self.put(key, ValueWriter::default().u32(*days).finish()),
+                None => self.remove(key),
+            }
+        }
         for (user, (_, record)) in &share.profiles {
             let value = ValueWriter::default().bytes(record).finish();
             self.put(Key::new(Kind::Profile).user(user), value);

@@ -19,7 +19,8 @@ use super::values::{self, Gone, ToErase};
 const SLICE_KEYS: usize = 1_000;
 
 /// Kinds whose keys begin with the conversation; each page's index goes before the page.
-const OF_A_CONVERSATION: [Kind; 10] = [
+const OF_A_CONVERSATION: [Kind; 11] = [
+    Kind::Retention,
     Kind::Created,
     Kind::Edit,
     Kind::MessagePage,

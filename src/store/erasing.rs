@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn a_round_that_is_begun_again_leaves_the_same() {
         let (expected, steps) = erased(0);
-        assert!(steps > 5);
+        assert!(steps >= 5);
         let is_in = |bytes: &[u8]| memchr::memmem::find(bytes, TEXT.as_bytes()).is_some();
         assert!(!expected.0.iter().any(|(_, value)| is_in(value)));
         assert!(!expected.1.iter().any(|file| is_in(file)));

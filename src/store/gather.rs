@@ -42,6 +42,7 @@ pub struct DirectoryShare<'a> {
     pub roles: BTreeMap<(ConversationId, UserId), Option<Role>>,
     pub profiles: BTreeMap<UserId, (Profile, &'a [u8])>,
     pub revoked: BTreeMap<UserId, Wall>,
+    pub retention: BTreeMap<ConversationId, Option<u32>>,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +173,7 @@ impl<'a> DirectoryShare<'a> {
         match change {
             DirectoryChange::ConversationDeleted { conversation, .. } => {
                 self.created.remove(&conversation);
+                self.retention.remove(&conversation);
                 self.roles.retain(|(of, _), _| *of != conversation);
             }
             DirectoryChange::ConversationCreated { conversation, at } => {
@@ -182,6 +184,9 @@ impl<'a> DirectoryShare<'a> {
             }
             DirectoryChange::MemberRemoved { conversation, user } => {
                 self.roles.insert((conversation, user), None);
+            }
+            DirectoryChange::RetentionSet { conversation, days } => {
+                self.retention.insert(conversation, days);
             }
             DirectoryChange::ProfileSet { profile } => {
                 self.profiles.insert(profile.id.clone(), (profile, bytes));

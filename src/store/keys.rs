@@ -13,6 +13,7 @@
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
 //! G conversation                       what is gone     Y conversation message             text to erase
+//! B conversation                       days kept
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -43,6 +44,7 @@ pub enum Kind {
     Sealed = b'Z',
     Gone = b'G',
     ToErase = b'Y',
+    Retention = b'B',
 }
 
 const DAY_MS: u64 = 86_400_000;

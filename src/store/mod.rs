@@ -32,6 +32,7 @@ mod pages;
 mod read;
 mod reader_thread;
 mod redaction;
+mod retention;
 mod running;
 mod settings;
 mod values;

@@ -116,6 +116,8 @@ impl Overlay {
 impl Changes {
     fn put(&mut self, segment: u64, change: DirectoryChange) {
         match change {
+            // Only the page thread needs it, and has it from the segment.
+            DirectoryChange::RetentionSet { .. } => {}
             DirectoryChange::ConversationDeleted { conversation, tombstone } => {
                 self.created.remove(&conversation);
                 self.members.retain(|(of, _), _| *of != conversation);

@@ -1,10 +1,10 @@
 //! The page thread: sled's only writer. It builds pages of segments that ended, keeps sealed segments
-//! for some days, forgets first sends after theirs, and erases deleted text between its jobs.
+//! for some days, forgets first sends after theirs, and between its jobs drops what is too old and erases deleted text.
 
 use std::fs::OpenOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
@@ -19,6 +19,7 @@ use super::files::{self, SegmentDirectory};
 use super::keys::Day;
 use super::log_thread::{Note, Notes};
 use super::read::{Shared, wall_now};
+use super::retention::Sweep;
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 const SPACE_PAUSE: Duration = Duration::from_millis(500);
@@ -39,6 +40,10 @@ pub struct PageThread {
     pub segments: SegmentDirectory,
     pub keep_days: u32,
     pub erase_after_ms: u64,
+    pub retention_days: Option<u32>,
+    /// Dropping what is too old, under way; and when it was last begun.
+    pub sweep: Option<Sweep>,
+    pub swept_at: Option<Instant>,
     /// Erasing that is under way.
     pub round: Option<Round>,
     pub jobs: Receiver<PageJob>,
@@ -53,14 +58,34 @@ impl PageThread {
     pub fn run(&mut self) -> Result<(), StoreError> {
         self.housekeeping()?;
         loop {
-            let patience = if self.round.is_some() { Duration::ZERO } else { HOUSEKEEPING_EVERY };
+            let is_busy = self.round.is_some() || self.sweep.is_some();
+            let patience = if is_busy { Duration::ZERO } else { HOUSEKEEPING_EVERY };
             match self.jobs.recv_timeout(patience) {
                 Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
                 // What is still to be erased is queued, and goes on after the next start.
                 Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if self.sweep.is_some() => self.drop_old()?,
                 Err(RecvTimeoutError::Timeout) if self.round.is_some() => self.erase()?,
                 Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
             }
+        }
+    }
+
+    /// What was dropped is queued for erasing.
+    fn drop_old(&mut self) -> Result<(), StoreError> {
+        if let Some(sweep) = &mut self.sweep
+            && sweep.step(&self.shared.pages)? == Progress::Done
+        {
+            self.sweep = None;
+            self.begin_round()?;
+        }
+        Ok(())
+    }
+
+    fn begin_sweep(&mut self) {
+        if self.swept_at.is_none_or(|at| at.elapsed() >= HOUSEKEEPING_EVERY) {
+            self.swept_at = Some(Instant::now());
+            self.sweep = Some(Sweep::new(self.retention_days, wall_now()));
         }
     }
 
@@ -95,6 +120,7 @@ impl PageThread {
     }
 
     fn housekeeping(&mut self) -> Result<(), StoreError> {
+        self.begin_sweep();
         self.begin_round()?;
         let io = |what| move |source| StoreError::Io { what, source };
         let today = Day::of(wall_now());

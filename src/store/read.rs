@@ -311,7 +311,7 @@ fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
     }
 }
 
-fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
+pub(super) fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
     match record::decode(bytes).map_err(ValueError::from)? {
         Record::Event { event, .. } => {
             Ok(Arc::try_unwrap(event).unwrap_or_else(|shared| (*shared).clone()))

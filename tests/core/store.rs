@@ -79,6 +79,7 @@ impl Store {
                 self.rooms.insert(conversation.clone(), room);
                 self.tombstones.insert(conversation, tombstone);
             }
+            DirectoryChange::RetentionSet { .. } => {}
             DirectoryChange::MemberSet { conversation, user, role } => {
                 self.members.insert((conversation, user), role);
             }

@@ -57,31 +57,31 @@ fn fill(shard: &mut Shard, from: u64) {
     shard.wait_durable();
 }
 
-fn files_with(directory: &Path, text: &str) -> Vec<String> {
+pub fn files_with(directory: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let bytes = fs::read(&path).unwrap();
-        if memchr(&bytes, text.as_bytes()) {
+        if holds(&bytes, text.as_bytes()) {
             found.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
     }
     found
 }
 
-fn memchr(bytes: &[u8], text: &[u8]) -> bool {
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// Live values of the store that hold the text.
-fn values_with(directory: &Path, text: &str) -> usize {
+pub fn values_with(directory: &Path, text: &str) -> usize {
     let tree = sled::Config::new()
         .path(directory.join("pages"))
         .segment_size(8 << 20)
         .flush_every_ms(None)
         .open()
         .unwrap();
-    tree.iter().filter(|pair| memchr(&pair.as_ref().unwrap().1, text.as_bytes())).count()
+    tree.iter().filter(|pair| holds(&pair.as_ref().unwrap().1, text.as_bytes())).count()
 }
 
 fn check_read(read: &ReadHandle) {

@@ -72,6 +72,7 @@ pub enum Change<'a> {
     ProfileSet { profile: Person<'a> },
     Revoked { user: Id<'a>, issued_before: u64 },
     ConversationDeleted { conversation: Id<'a>, at: u64, last_seq: u64, last_message: u64 },
+    RetentionSet { conversation: Id<'a>, days: Option<u32> },
 }
 
 #[derive(Archive, Serialize)]
@@ -161,6 +162,9 @@ impl<'a> From<&'a DirectoryChange> for Change<'a> {
             }
             DirectoryChange::Revoked { user, issued_before } => {
                 Change::Revoked { user: user.into(), issued_before: issued_before.0 }
+            }
+            DirectoryChange::RetentionSet { conversation, days } => {
+                Change::RetentionSet { conversation: conversation.into(), days: *days }
             }
             DirectoryChange::ConversationDeleted { conversation, tombstone } => {
                 Change::ConversationDeleted {

@@ -148,6 +148,10 @@ fn directory(change: &ArchivedChange<'_>) -> Result<DirectoryChange, RecordError
             user: user(whose)?,
             issued_before: Wall(issued_before.to_native()),
         },
+        ArchivedChange::RetentionSet { conversation: id, days } => DirectoryChange::RetentionSet {
+            conversation: conversation(id)?,
+            days: days.as_ref().map(|days| days.to_native()),
+        },
         ArchivedChange::ConversationDeleted { conversation: id, at, last_seq, last_message } => {
             DirectoryChange::ConversationDeleted {
                 conversation: conversation(id)?,

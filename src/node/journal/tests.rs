@@ -248,6 +248,8 @@ fn every_kind_of_record_reads_back_as_it_was() {
             user: user(1),
             role: Role::Moderator,
         },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: Some(9) },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: None },
         DirectoryChange::ConversationDeleted {
             conversation: conversation.clone(),
             tombstone: Tombstone { at: Wall(9), last_seq: Seq(4), last_message: 3 },

@@ -44,7 +44,8 @@ impl Shard {
                 self.change(None, change, now);
             }
             AdminCommand::CreateConversation { conversation }
-            | AdminCommand::DeleteConversation { conversation } => {
+            | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. } => {
                 // Any user will do: only whether the conversation exists matters.
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
@@ -85,6 +86,10 @@ impl Shard {
             }
             AdminCommand::DeleteConversation { conversation } => {
                 self.delete(room, conversation, &admission, now);
+            }
+            AdminCommand::SetRetention { conversation, days } if exists => {
+                let change = DirectoryChange::RetentionSet { conversation, days };
+                self.change(Some(room), change, now);
             }
             AdminCommand::SetMember { conversation, user, role } if exists => {
                 let change = DirectoryChange::MemberSet { conversation, user, role };
