@@ -266,6 +266,29 @@ fn changes_reach_the_shards_and_are_answered_when_done() {
         },
     );
     check(
+        "POST /admin/users/ann@x.org/erase",
+        "",
+        202,
+        json!({"user_id": "ann@x.org", "status": "running"}),
+        AdminCommand::EraseUser { user: ann.clone() },
+    );
+    let at = "2025-11-26T10:30:00.123Z";
+    for (user, status, expected) in [
+        (1, 200, json!({"user_id": 1, "status": "running", "begun_at": at})),
+        (
+            2,
+            200,
+            json!({
+                "user_id": 2, "status": "done", "begun_at": at, "done_at": at, "messages": 3,
+                "reactions": 1,
+            }),
+        ),
+    ] {
+        let answer = server.admin(&format!("GET /admin/users/{user}/erase"), "");
+        assert_eq!((answer.status, answer.json()), (status, expected));
+    }
+    assert_eq!(server.admin("GET /admin/users/3/erase", "").status, 404);
+    check(
         "POST /admin/users/ann@x.org/revoke",
         "",
         204,

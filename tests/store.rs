@@ -14,3 +14,5 @@ mod folding;
 mod retention;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/user_erasing.rs"]
+mod user_erasing;

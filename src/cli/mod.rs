@@ -6,6 +6,7 @@
 mod check_config;
 mod demo;
 mod demo_secret;
+mod erasure;
 mod flags;
 mod launch;
 mod preflight;

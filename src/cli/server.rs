@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::erasure::Eraser;
 use super::launch::{Launch, Mode};
 use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
 use crate::http::{self, AdminSettings, AdminToken, HttpHandle, HttpPorts, HttpSettings};
 use crate::mailbox::{Receiver, Sender, ring};
-use crate::model::{ConversationId, Epoch, UserId, Wall};
+use crate::model::{ConversationId, Epoch, Erasure, UserId, Wall};
 use crate::node::admin::AdminCommand;
 use crate::node::admission::{Admissions, Caps};
 use crate::node::connection::Buckets;
@@ -56,6 +57,8 @@ pub enum ServerError {
     Http(io::Error),
     #[error("cannot start the reactors: {0}")]
     Reactors(io::Error),
+    #[error("cannot start the thread that erases users: {0}")]
+    Erasure(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the system gives no random numbers: {0}")]
@@ -94,7 +97,8 @@ pub fn serve(
     };
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
     let health = Arc::new(Health::default());
-    let http = start_http(launch, gate, store.read_handle(), health.clone())?;
+    let gate = Arc::new(gate);
+    let http = start_http(launch, gate.clone(), store.read_handle(), health.clone())?;
     let hand_to_http = {
         let http = http.clone();
         Box::new(move |fd, read| http.hand_over(fd, read))
@@ -123,9 +127,12 @@ pub fn serve(
     running.wait_until_ready();
     health.serving(running.pulses());
     ready(Addresses { public: address, admin: http.admin_address() });
+    let eraser =
+        Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
     wait_for_the_end(launch, logs, &running)?;
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
+    eraser.stop();
     running.drain(settings.drain_timeout_ms);
     http.stop();
     match store.join() {
@@ -139,7 +146,7 @@ pub fn serve(
 
 fn start_http(
     launch: &Launch,
-    gate: AdminGate,
+    gate: Arc<AdminGate>,
     read: ReadHandle,
     health: Arc<Health>,
 ) -> Result<HttpHandle, ServerError> {
@@ -161,7 +168,7 @@ fn start_http(
         Mode::Serve(_) => Vec::new(),
     };
     let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
-    let ports = HttpPorts { shards: Arc::new(gate), directory: Arc::new(Directory(read)), health };
+    let ports = HttpPorts { shards: gate, directory: Arc::new(Directory(read)), health };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
@@ -331,7 +338,12 @@ impl AdminGate {
                 self.placement.of_conversation(conversation)
             }
             AdminCommand::SetProfile { profile } => self.placement.of_user(&profile.id),
-            AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::RemoveReaction { conversation, .. } => {
+                self.placement.of_conversation(conversation)
+            }
+            AdminCommand::EraseUser { user }
+            | AdminCommand::Refresh { user }
+            | AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
         };
         usize::from(core)
     }
@@ -371,6 +383,10 @@ impl http::Directory for Directory {
     ) -> Result<Vec<http::ConversationEntry>, http::Unreadable> {
         let found = self.0.created(after, limit).map_err(unreadable)?;
         Ok(found.into_iter().map(|(conversation, at)| entry(conversation, at)).collect())
+    }
+
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, http::Unreadable> {
+        self.0.erasure(user).map_err(unreadable)
     }
 
     fn members(

@@ -62,6 +62,7 @@ pub fn routes(
         .route("/admin/conversations/{conversation}/members/{user}/kick", post(kick))
         .route("/admin/users/{user}", put(set_profile))
         .route("/admin/users/{user}/revoke", post(revoke))
+        .route("/admin/users/{user}/erase", post(admin_erase::erase).get(admin_erase::erasure))
         .fallback(async || Failure::NO_SUCH_PATH)
         .with_state(Arc::new(admin))
         .layer(middleware::from_fn_with_state(guard, authorize))
@@ -135,7 +136,7 @@ impl Admin {
     }
 
     /// Reads the directory on a blocking thread.
-    async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Directory) -> Result<T, Unreadable> + Send + 'static,
     ) -> Answer<T> {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::admin::{Answer, NO_CONVERSATION, Shared};
 use super::failure::Failure;
-use super::input::{InConversation, Input, Nothing, OfMessage, PostBody, RetentionBody};
+use super::input::{InConversation, Input, Nothing, OfMessage, OfUser, PostBody, RetentionBody};
 use super::instant;
-use crate::model::{ConversationId, ErrorCode, MessageId, Seq};
+use crate::model::{ConversationId, Erasure, ErrorCode, MessageId, Seq, UserId};
 use crate::node::admin::{AdminAnswer, AdminCommand, Sender};
 
 pub async fn delete_conversation(
@@ -74,6 +74,59 @@ pub async fn delete_message(
     admin.change("delete_message", command, NO_CONVERSATION).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+#[derive(Serialize)]
+pub struct ErasureJson {
+    user_id: UserId,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reactions: Option<u64>,
+}
+
+impl ErasureJson {
+    fn running(user_id: UserId) -> ErasureJson {
+        let (status, begun_at, done_at) = ("running", None, None);
+        ErasureJson { user_id, status, begun_at, done_at, messages: None, reactions: None }
+    }
+}
+
+/// It has begun, for good; the rest takes its time.
+pub async fn erase(
+    State(admin): Shared,
+    OfUser(user): OfUser,
+    Input(Nothing {}): Input<Nothing>,
+) -> Answer<(StatusCode, Json<ErasureJson>)> {
+    let command = AdminCommand::EraseUser { user: user.clone() };
+    admin.change("erase_user", command, NO_ERASURE).await?;
+    Ok((StatusCode::ACCEPTED, Json(ErasureJson::running(user))))
+}
+
+pub async fn erasure(State(admin): Shared, OfUser(user): OfUser) -> Answer<Json<ErasureJson>> {
+    let whose = user.clone();
+    let found = admin.read(move |directory| directory.erasure(&whose)).await?;
+    let erasure = found.ok_or(Failure::not_found(NO_ERASURE))?;
+    Ok(Json(match erasure {
+        Erasure::Running { begun_at } => {
+            ErasureJson { begun_at: Some(instant::format(begun_at)), ..ErasureJson::running(user) }
+        }
+        Erasure::Done { begun_at, done_at, messages, reactions } => ErasureJson {
+            user_id: user,
+            status: "done",
+            begun_at: Some(instant::format(begun_at)),
+            done_at: Some(instant::format(done_at)),
+            messages: Some(messages),
+            reactions: Some(reactions),
+        },
+    }))
+}
+
+const NO_ERASURE: &str = "nobody asked for this user to be erased";
 
 /// What a conversation refuses, as HTTP has it.
 pub fn refused(code: ErrorCode) -> Failure {

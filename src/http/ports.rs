@@ -1,7 +1,7 @@
 //! What the HTTP side needs from the rest of the server, as traits: whoever wires the process
 //! together implements them. No tokio here, so that implementers need none.
 
-use crate::model::{ConversationId, Role, UserId, Wall};
+use crate::model::{ConversationId, Erasure, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
 /// Called at most once, from any thread, when the outcome is durable. Dropping it uncalled is
@@ -58,6 +58,9 @@ pub trait Directory: Send + Sync {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<MemberEntry>, Unreadable>;
+
+    /// How far the erasing of a user is; `None` if nobody asked for it.
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable>;
 }
 
 /// How the process is doing, read on each probe.

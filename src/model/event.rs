@@ -77,6 +77,12 @@ pub enum DirectoryChange {
         conversation: ConversationId,
         tombstone: Tombstone,
     },
+    /// The user's tokens of before are refused, the profile is gone, and everything else of the user is
+    /// being taken out of the store.
+    ErasureBegun {
+        user: UserId,
+        at: Wall,
+    },
     /// Its messages are dropped at this age; `None`: at the server's.
     RetentionSet {
         conversation: ConversationId,

@@ -14,6 +14,7 @@ pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply};
 pub use state::{
-    Admission, Anchor, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState, Tombstone,
+    Admission, Anchor, Erasure, FirstSend, Header, HistoryQuery, LoadKey, Loaded, MessageState,
+    Tombstone,
 };
 pub use time::{Mono, Now, Wall};

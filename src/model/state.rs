@@ -118,6 +118,13 @@ impl Tombstone {
     }
 }
 
+/// How far the erasing of a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    Running { begun_at: Wall },
+    Done { begun_at: Wall, done_at: Wall, messages: u64, reactions: u64 },
+}
+
 /// The first time a `client_msg_id` was used, as much of it as a repeat's answer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstSend {

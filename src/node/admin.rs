@@ -49,6 +49,22 @@ pub enum AdminCommand {
     SetProfile {
         profile: Profile,
     },
+    /// Takes a reaction of a user back.
+    RemoveReaction {
+        conversation: ConversationId,
+        message: MessageId,
+        emoji: String,
+        user: UserId,
+    },
+    /// Refuses the user's tokens of before, closes the live sockets with 4001, and notes that the user is
+    /// to be erased.
+    EraseUser {
+        user: UserId,
+    },
+    /// Lets go of what the store has as well, on all cores: it was changed there behind their backs.
+    Refresh {
+        user: UserId,
+    },
     /// Tokens issued before this are refused and live sockets that came with one close with 4001.
     /// `None` means now.
     Revoke {

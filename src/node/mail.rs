@@ -37,6 +37,8 @@ pub enum Mail<S, A> {
     Wide { conversation: ConversationId },
     /// As before again.
     Narrow { conversation: ConversationId },
+    /// What the store has as well is to be read anew.
+    Refresh,
     /// Sockets of this user whose token is older are closed.
     Revoked { user: UserId, issued_before: Wall },
 }

@@ -11,9 +11,17 @@ use crate::model::{
 /// What the log keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    Event { conversation: ConversationId, event: Arc<Event> },
-    Mark { conversation: ConversationId, mark: Mark },
+    Event {
+        conversation: ConversationId,
+        event: Arc<Event>,
+    },
+    Mark {
+        conversation: ConversationId,
+        mark: Mark,
+    },
     Directory(DirectoryChange),
+    /// In the place of one that was erased.
+    Erased,
 }
 
 /// Shard → log. A shard reserves room in the ring before it decides a command, so a record is never

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sled::Batch;
 
-use crate::model::{ConversationId, MessageId, Seq, UserId};
+use crate::model::{ConversationId, Erasure, MessageId, Seq, UserId};
 use crate::node::journal::archive::role_code;
 use crate::node::journal::{Scan, SealedMark};
 
@@ -290,9 +290,16 @@ impl Builder<'_> {
                 None => self.remove(key),
             }
         }
-        for (user, (_, record)) in &share.profiles {
-            let value = ValueWriter::default().bytes(record).finish();
-            self.put(Key::new(Kind::Profile).user(user), value);
+        for (user, record) in &share.profiles {
+            let key = Key::new(Kind::Profile).user(user);
+            match record {
+                Some(record) => self.put(key, ValueWriter::default().bytes(record).finish()),
+                None => self.remove(key),
+            }
+        }
+        for (user, &begun_at) in &share.erasures {
+            let running = values::write_erasure(&Erasure::Running { begun_at });
+            self.put(Key::new(Kind::Erasure).user(user), running);
         }
         for (user, &issued_before) in &share.revoked {
             let key = Key::new(Kind::Revoked).user(user);

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Admission, ConversationId, DirectoryChange, Profile, Role, UserId, Wall};
+use crate::model::{
+    Admission, ConversationId, DirectoryChange, Erasure, Profile, Role, UserId, Wall,
+};
 use crate::node::journal::archive::role_of;
 use crate::node::journal::record;
 use crate::node::ports::Record;
@@ -36,7 +38,7 @@ impl ReadHandle {
     /// The user's name and address, where the directory has them.
     pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
         if let Some(profile) = self.overlay().profile(user) {
-            return Ok(Some(profile));
+            return Ok(profile);
         }
         let Some(value) = self.pages().get(&Key::new(Kind::Profile).user(user))? else {
             return Ok(None);
@@ -175,6 +177,31 @@ impl ReadHandle {
         let gone = self.pages().get(&Key::new(Kind::Gone).conversation(conversation))?;
         let gone = gone.map(|value| values::read_gone(&value)).transpose()?;
         Ok(gone.is_some_and(|gone| gone.why == Why::Deleted) && !self.exists(conversation)?)
+    }
+
+    /// How far the erasing of a user is, if it was ever asked for.
+    pub fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, StoreError> {
+        if let Some(begun_at) = self.overlay().erasure(user) {
+            return Ok(Some(Erasure::Running { begun_at }));
+        }
+        let value = guarded(|| self.pages().get(&Key::new(Kind::Erasure).user(user)))?;
+        Ok(value.map(|value| values::read_erasure(&value)).transpose()?)
+    }
+
+    /// Users whose erasing is not done, with the time when it began.
+    pub fn erasures_running(&self) -> Result<BTreeMap<UserId, Wall>, StoreError> {
+        let mut running = BTreeMap::new();
+        guarded(|| {
+            for pair in self.pages().scan(&Key::new(Kind::Erasure)) {
+                let (key, value) = pair?;
+                if let Erasure::Running { begun_at } = values::read_erasure(&value)? {
+                    running.insert(KeyReader::new(&key, Kind::Erasure)?.user()?, begun_at);
+                }
+            }
+            Ok(())
+        })?;
+        running.extend(self.overlay().erasures());
+        Ok(running)
     }
 
     /// Messages up to this one are gone although pages may still have them; 0 for none.

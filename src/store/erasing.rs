@@ -106,7 +106,8 @@ impl Round {
         };
         match left.pop_front() {
             Some(segment) => {
-                self.out_of_segment(segments, segment)?;
+                let done = out_of_segment(&self.redaction, segments, segment)?;
+                self.is_incomplete |= done == Progress::Failed;
                 Ok(Progress::More)
             }
             None if self.is_incomplete => Ok(Progress::Failed),
@@ -133,18 +134,14 @@ impl Round {
         rewrite_edits(pages, &self.redaction, conversation, *message)
     }
 
-    /// Kept segments that are sealed and have something of what is erased.
+    /// Kept segments that have something of what is erased.
     fn touched(
         &self,
         pages: &Pages,
         segments: &SegmentDirectory,
     ) -> Result<VecDeque<u64>, StoreError> {
-        let sealed = pages.sealed()?.segment;
-        let kept = segments
-            .list()
-            .map_err(|source| StoreError::Io { what: "listing the journal", source })?;
         let mut touched = VecDeque::new();
-        for segment in kept.into_iter().filter(|&segment| segment <= sealed) {
+        for segment in kept(pages, segments)? {
             for (conversation, target) in &self.redaction.conversations {
                 if is_touched(pages, segment, conversation, target)? {
                     touched.push_back(segment);
@@ -153,36 +150,6 @@ impl Round {
             }
         }
         Ok(touched)
-    }
-
-    /// Copied without it, synced, and put in its place. A segment that is damaged, or for whose copy there
-    /// is no room, is left for a later round.
-    fn out_of_segment(
-        &mut self,
-        segments: &SegmentDirectory,
-        segment: u64,
-    ) -> Result<(), StoreError> {
-        let io = |what| move |source| StoreError::Io { what, source };
-        let bytes = segments.read(segment).map_err(io("reading a kept segment"))?;
-        let rewritten = scan(&bytes, segment, Tail::Strict)
-            .and_then(|found| rewrite(&found, |record| self.redaction.of(record)));
-        let rewritten = match rewritten {
-            Ok(Some(rewritten)) => rewritten,
-            Ok(None) => return Ok(()),
-            Err(damage) => {
-                tracing::error!(%damage, "deleted text cannot be erased from a kept segment");
-                self.is_incomplete = true;
-                return Ok(());
-            }
-        };
-        let free = files::free_bytes(segments.path()).map_err(io("asking for free space"))?;
-        if free < 2 * rewritten.len() as u64 {
-            tracing::warn!(segment, "no room to erase deleted text from a kept segment");
-            self.is_incomplete = true;
-            return Ok(());
-        }
-        segments.replace(segment, &rewritten).map_err(io("rewriting a kept segment"))?;
-        segments.sync().map_err(io("syncing the journal's directory"))
     }
 
     /// What was queued anew meanwhile stays.
@@ -203,6 +170,45 @@ impl Round {
         }
         pages.sync()
     }
+}
+
+/// Segments that are sealed and still there.
+pub(super) fn kept(pages: &Pages, segments: &SegmentDirectory) -> Result<Vec<u64>, StoreError> {
+    let sealed = pages.sealed()?.segment;
+    let listed = segments.list();
+    let mut kept =
+        listed.map_err(|source| StoreError::Io { what: "listing the journal", source })?;
+    kept.retain(|&segment| segment <= sealed);
+    Ok(kept)
+}
+
+/// Copied without what is erased, synced, and put in its place. A segment that is damaged, or for whose
+/// copy there is no room, is left for a later round.
+pub(super) fn out_of_segment(
+    redaction: &Redaction,
+    segments: &SegmentDirectory,
+    segment: u64,
+) -> Result<Progress, StoreError> {
+    let io = |what| move |source| StoreError::Io { what, source };
+    let bytes = segments.read(segment).map_err(io("reading a kept segment"))?;
+    let rewritten = scan(&bytes, segment, Tail::Strict)
+        .and_then(|found| rewrite(&found, |record| redaction.of(record)));
+    let rewritten = match rewritten {
+        Ok(Some(rewritten)) => rewritten,
+        Ok(None) => return Ok(Progress::Done),
+        Err(damage) => {
+            tracing::error!(%damage, "deleted text cannot be erased from a kept segment");
+            return Ok(Progress::Failed);
+        }
+    };
+    let free = files::free_bytes(segments.path()).map_err(io("asking for free space"))?;
+    if free < 2 * rewritten.len() as u64 {
+        tracing::warn!(segment, "no room to erase deleted text from a kept segment");
+        return Ok(Progress::Failed);
+    }
+    segments.replace(segment, &rewritten).map_err(io("rewriting a kept segment"))?;
+    segments.sync().map_err(io("syncing the journal's directory"))?;
+    Ok(Progress::Done)
 }
 
 /// Where the message itself is, if pages have it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
-    MessageId, Profile, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
+    MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::journal::{Damage, Scan};
@@ -40,7 +40,9 @@ pub struct Share<'a> {
 pub struct DirectoryShare<'a> {
     pub created: BTreeMap<ConversationId, Wall>,
     pub roles: BTreeMap<(ConversationId, UserId), Option<Role>>,
-    pub profiles: BTreeMap<UserId, (Profile, &'a [u8])>,
+    /// As a record; `None`: erased.
+    pub profiles: BTreeMap<UserId, Option<&'a [u8]>>,
+    pub erasures: BTreeMap<UserId, Wall>,
     pub revoked: BTreeMap<UserId, Wall>,
     pub retention: BTreeMap<ConversationId, Option<u32>>,
 }
@@ -81,6 +83,7 @@ impl<'a> Gathered<'a> {
             Record::Event { conversation, event } => {
                 self.conversations.entry(conversation).or_default().event(at, &event, bytes)?;
             }
+            Record::Erased => {}
             Record::Mark { conversation, mark } => {
                 self.conversations.entry(conversation).or_default().mark(mark, bytes);
             }
@@ -189,12 +192,19 @@ impl<'a> DirectoryShare<'a> {
                 self.retention.insert(conversation, days);
             }
             DirectoryChange::ProfileSet { profile } => {
-                self.profiles.insert(profile.id.clone(), (profile, bytes));
+                self.profiles.insert(profile.id, Some(bytes));
             }
-            DirectoryChange::Revoked { user, issued_before } => {
-                let known = self.revoked.entry(user).or_insert(issued_before);
-                *known = (*known).max(issued_before);
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.insert(user.clone(), None);
+                self.erasures.insert(user.clone(), at);
+                self.revoke(user, at);
             }
+            DirectoryChange::Revoked { user, issued_before } => self.revoke(user, issued_before),
         }
+    }
+
+    fn revoke(&mut self, user: UserId, issued_before: Wall) {
+        let known = self.revoked.entry(user).or_insert(issued_before);
+        *known = (*known).max(issued_before);
     }
 }

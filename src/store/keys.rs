@@ -13,7 +13,7 @@
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
 //! G conversation                       what is gone     Y conversation message             text to erase
-//! B conversation                       days kept
+//! B conversation                       days kept        A user                             how far it is erased
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -45,6 +45,7 @@ pub enum Kind {
     Gone = b'G',
     ToErase = b'Y',
     Retention = b'B',
+    Erasure = b'A',
 }
 
 const DAY_MS: u64 = 86_400_000;

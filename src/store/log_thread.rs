@@ -24,9 +24,15 @@ const FULL_PAUSE_MS: u64 = 1;
 const LAST_MAIL_MS: u64 = 5_000;
 
 /// What other threads tell the log thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Note {
-    Sealed { segment: u64 },
+    Sealed {
+        segment: u64,
+    },
+    /// End the segment; answered with the last commit of what was appended until now.
+    Rotate {
+        answer: Outbox<u64>,
+    },
     File(Done),
 }
 
@@ -123,6 +129,8 @@ impl LogThread {
         while let Ok(note) = self.notes.try_recv() {
             worked = true;
             match note {
+                // Who asked may have given up.
+                Note::Rotate { answer } => drop(answer.send(self.journal.handle_rotate())),
                 Note::Sealed { segment } => self.journal.handle_sealed(segment),
                 Note::File(done) => self.journal.handle_done(done),
             }

@@ -35,12 +35,16 @@ mod redaction;
 mod retention;
 mod running;
 mod settings;
+mod traces;
+mod user_erasing;
 mod values;
 mod verify;
 
 pub use error::{OpenError, StoreError, ValueError};
 pub use open::{Opened, Replayed, Store};
 pub use read::{Edited, RECENT_MAX, ReadHandle};
-pub use running::{Ended, Fatal, Running, ShardEnds, ShardPorts};
+pub use running::{Ended, Fatal, Orders, Running, ShardEnds, ShardPorts};
 pub use settings::StoreSettings;
+pub use traces::{Trace, Traces};
+pub use user_erasing::Met;
 pub use verify::{Missing, Report, verify};

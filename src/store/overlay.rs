@@ -24,7 +24,9 @@ struct Changes {
     /// `None`: removed.
     members: BTreeMap<(ConversationId, UserId), Held<Option<Role>>>,
     memberships: BTreeMap<(UserId, ConversationId), Held<Option<Role>>>,
-    profiles: HashMap<UserId, Held<Profile>>,
+    /// `None`: erased.
+    profiles: HashMap<UserId, Held<Option<Profile>>>,
+    erasures: BTreeMap<UserId, Held<Wall>>,
     revoked: HashMap<UserId, Held<Wall>>,
 }
 
@@ -49,6 +51,7 @@ impl Overlay {
         held.members.retain(|_, change| change.segment > segment);
         held.memberships.retain(|_, change| change.segment > segment);
         held.profiles.retain(|_, change| change.segment > segment);
+        held.erasures.retain(|_, change| change.segment > segment);
         held.revoked.retain(|_, change| change.segment > segment);
     }
 
@@ -99,8 +102,19 @@ impl Overlay {
         of_it.map(|((_, id), change)| (id.clone(), change.value)).collect()
     }
 
-    pub fn profile(&self, user: &UserId) -> Option<Profile> {
+    /// `None`: nothing is known here; `Some(None)`: erased.
+    pub fn profile(&self, user: &UserId) -> Option<Option<Profile>> {
         self.lock().profiles.get(user).map(|change| change.value.clone())
+    }
+
+    pub fn erasure(&self, user: &UserId) -> Option<Wall> {
+        self.lock().erasures.get(user).map(|change| change.value)
+    }
+
+    /// Erasures that began, with the time.
+    pub fn erasures(&self) -> BTreeMap<UserId, Wall> {
+        let held = self.lock();
+        held.erasures.iter().map(|(user, change)| (user.clone(), change.value)).collect()
     }
 
     pub fn revoked_before(&self, user: &UserId) -> Option<Wall> {
@@ -134,16 +148,23 @@ impl Changes {
                 self.put_role(segment, conversation, user, None);
             }
             DirectoryChange::ProfileSet { profile } => {
-                self.profiles.insert(profile.id.clone(), Held { segment, value: profile });
+                self.profiles.insert(profile.id.clone(), Held { segment, value: Some(profile) });
+            }
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.insert(user.clone(), Held { segment, value: None });
+                self.erasures.insert(user.clone(), Held { segment, value: at });
+                self.revoke(segment, user, at);
             }
             DirectoryChange::Revoked { user, issued_before } => {
-                let value = self
-                    .revoked
-                    .get(&user)
-                    .map_or(issued_before, |known| known.value.max(issued_before));
-                self.revoked.insert(user, Held { segment, value });
+                self.revoke(segment, user, issued_before);
             }
         }
+    }
+
+    fn revoke(&mut self, segment: u64, user: UserId, issued_before: Wall) {
+        let known = self.revoked.get(&user).map(|known| known.value);
+        let value = known.map_or(issued_before, |known| known.max(issued_before));
+        self.revoked.insert(user, Held { segment, value });
     }
 
     fn put_role(

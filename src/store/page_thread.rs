@@ -1,15 +1,16 @@
 //! The page thread: sled's only writer. It builds pages of segments that ended, keeps sealed segments
 //! for some days, forgets first sends after theirs, and between its jobs drops what is too old and erases deleted text.
 
+use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::model::Wall;
+use crate::model::{UserId, Wall};
 use crate::node::journal::{Damage, Tail, scan};
 
 use super::build;
@@ -20,16 +21,29 @@ use super::keys::Day;
 use super::log_thread::{Note, Notes};
 use super::read::{Shared, wall_now};
 use super::retention::Sweep;
+use super::user_erasing::{self, Met, UserRound};
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 const SPACE_PAUSE: Duration = Duration::from_millis(500);
 const DAY_MS: u64 = 86_400_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum PageJob {
     Seal {
         segment: u64,
         last_commit: u64,
+    },
+    /// Everything of the user up to `until`; all of it is sealed.
+    EraseUser {
+        user: UserId,
+        until: Wall,
+        answer: Sender<Met>,
+    },
+    /// Nobody has anything of the user any more.
+    UserErased {
+        user: UserId,
+        begun_at: Wall,
+        met: Met,
     },
     /// No job follows.
     Finish,
@@ -46,6 +60,8 @@ pub struct PageThread {
     pub swept_at: Option<Instant>,
     /// Erasing that is under way.
     pub round: Option<Round>,
+    /// Users who are being erased, one after the other.
+    pub users: VecDeque<UserRound>,
     pub jobs: Receiver<PageJob>,
     pub notes: Notes,
     /// Set when a stop waited long enough.
@@ -58,12 +74,19 @@ impl PageThread {
     pub fn run(&mut self) -> Result<(), StoreError> {
         self.housekeeping()?;
         loop {
-            let is_busy = self.round.is_some() || self.sweep.is_some();
+            let is_busy = self.round.is_some() || self.sweep.is_some() || !self.users.is_empty();
             let patience = if is_busy { Duration::ZERO } else { HOUSEKEEPING_EVERY };
             match self.jobs.recv_timeout(patience) {
                 Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
+                Ok(PageJob::EraseUser { user, until, answer }) => {
+                    self.users.push_back(UserRound::new(user, until, answer));
+                }
+                Ok(PageJob::UserErased { user, begun_at, met }) => {
+                    user_erasing::finish(&self.shared.pages, &user, begun_at, met)?;
+                }
                 // What is still to be erased is queued, and goes on after the next start.
                 Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if !self.users.is_empty() => self.erase_user()?,
                 Err(RecvTimeoutError::Timeout) if self.sweep.is_some() => self.drop_old()?,
                 Err(RecvTimeoutError::Timeout) if self.round.is_some() => self.erase()?,
                 Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
@@ -78,6 +101,15 @@ impl PageThread {
         {
             self.sweep = None;
             self.begin_round()?;
+        }
+        Ok(())
+    }
+
+    /// One that could not be finished is asked for again.
+    fn erase_user(&mut self) -> Result<(), StoreError> {
+        let Some(user) = self.users.front_mut() else { return Ok(()) };
+        if user.step(&self.shared.pages, &self.segments)? != Progress::More {
+            self.users.pop_front();
         }
         Ok(())
     }

@@ -302,7 +302,7 @@ impl ReadHandle {
     }
 }
 
-fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
+pub(super) fn mark_of(value: &[u8]) -> Result<Mark, StoreError> {
     let mut reader = ValueReader::new(value)?;
     reader.u64()?;
     match record::decode(reader.rest()).map_err(ValueError::from)? {

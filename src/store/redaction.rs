@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{ConversationId, Event, EventBody, MessageBody, Profile, Seq};
+use crate::model::{
+    ConversationId, DirectoryChange, Event, EventBody, MessageBody, Profile, ReactionAction, Seq,
+    UserId, Wall,
+};
 use crate::node::ports::Record;
 
 /// Of one conversation.
@@ -29,12 +32,23 @@ impl Target {
 #[derive(Debug, Default)]
 pub struct Redaction {
     pub conversations: BTreeMap<ConversationId, Target>,
+    /// Whose names, marks, memberships and reactions go, as far as they are not newer.
+    pub user: Option<(UserId, Wall)>,
 }
 
 impl Redaction {
     /// The record without what is to be erased; `None` when it has nothing of it.
     pub fn of(&self, record: &Record) -> Option<Record> {
-        let Record::Event { conversation, event } = record else { return None };
+        let (conversation, event) = match record {
+            Record::Event { conversation, event } => (conversation, event),
+            other => return self.is_of_user(other).then_some(Record::Erased),
+        };
+        if let Some((user, until)) = &self.user
+            && event.at <= *until
+            && let Some(body) = without_user(&event.body, user)
+        {
+            return changed(conversation, event, body);
+        }
         let target = self.conversations.get(conversation)?;
         let is_gone = event.seq <= target.through;
         if !is_gone && !target.seqs.contains(&event.seq) {
@@ -50,6 +64,37 @@ impl Redaction {
             EventBody::Delete { .. } | EventBody::Reaction { .. } => return None,
         };
         changed(conversation, event, body)
+    }
+}
+
+impl Redaction {
+    /// A record that says nothing but what a user did or is.
+    fn is_of_user(&self, record: &Record) -> bool {
+        let Some((whose, until)) = &self.user else { return false };
+        match record {
+            Record::Mark { mark, .. } => mark.user == *whose && mark.at <= *until,
+            Record::Directory(
+                DirectoryChange::MemberSet { user, .. }
+                | DirectoryChange::MemberRemoved { user, .. },
+            ) => user == whose,
+            Record::Directory(DirectoryChange::ProfileSet { profile }) => profile.id == *whose,
+            Record::Directory(_) | Record::Event { .. } | Record::Erased => false,
+        }
+    }
+}
+
+/// An event of the user without names, text and emoji; `None` for what others did.
+fn without_user(body: &EventBody, user: &UserId) -> Option<EventBody> {
+    match body {
+        EventBody::Message(body) if body.sender.id == *user => Some(without_sender(body)),
+        EventBody::Reaction { message, user: by, .. } if by == user => Some(EventBody::Reaction {
+            message: *message,
+            user: by.clone(),
+            emoji: String::new(),
+            // Whoever is told this had better do nothing.
+            action: ReactionAction::Removed,
+        }),
+        _ => None,
     }
 }
 
@@ -76,7 +121,7 @@ fn without_sender(body: &MessageBody) -> EventBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MessageId, UserId, Wall};
+    use crate::model::{Mark, MessageId};
 
     fn record(seq: u64, body: EventBody) -> Record {
         let conversation = ConversationId::from_number(1).unwrap();
@@ -107,7 +152,8 @@ mod tests {
     fn texts_go_and_everything_else_stays() {
         let target = Target { through: Seq(2), seqs: [Seq(5), Seq(6)].into() };
         let conversation = ConversationId::from_number(1).unwrap();
-        let redaction = Redaction { conversations: [(conversation, target)].into() };
+        let conversations = [(conversation, target)].into();
+        let redaction = Redaction { conversations, user: None };
         let check = |before: Record, after: Option<Record>| {
             assert_eq!(redaction.of(&before), after, "{before:?}");
             if let Some(after) = after {
@@ -119,6 +165,45 @@ mod tests {
         check(message(5, "text", "Ann"), Some(message(5, "", "Ann")));
         check(edit(6, "text"), Some(edit(6, "")));
         check(edit(7, "text"), None);
+    }
+
+    #[test]
+    fn of_a_user_everything_goes_but_what_is_newer_and_what_others_did() {
+        let redaction = Redaction {
+            user: Some((UserId::from_number(3).unwrap(), Wall(9))),
+            ..Redaction::default()
+        };
+        let check = |before: Record, after: Option<Record>| {
+            assert_eq!(redaction.of(&before), after, "{before:?}");
+        };
+        check(message(2, "text", "Ann"), Some(message(2, "", "")));
+        check(edit(3, "of a message that may be another's"), None);
+        let conversation = ConversationId::from_number(1).unwrap();
+        let reaction = |whose: u64, emoji: &str, action| {
+            let (message, user) = (MessageId(1), UserId::from_number(whose).unwrap());
+            record(4, EventBody::Reaction { message, user, emoji: emoji.to_owned(), action })
+        };
+        let added = ReactionAction::Added;
+        check(reaction(3, "x", added), Some(reaction(3, "", ReactionAction::Removed)));
+        check(reaction(4, "x", added), None);
+        let mark = |whose: u64, at: u64| {
+            let user = UserId::from_number(whose).unwrap();
+            let mark = Mark { user, message: MessageId(1), ordinal: 0, at: Wall(at) };
+            Record::Mark { conversation: conversation.clone(), mark }
+        };
+        check(mark(3, 9), Some(Record::Erased));
+        check(mark(3, 10), None);
+        check(mark(4, 9), None);
+        let user = UserId::from_number(3).unwrap();
+        let profile = Profile { email: "a@b.c".to_owned(), ..Profile::nameless(user.clone()) };
+        for change in [
+            DirectoryChange::ProfileSet { profile },
+            DirectoryChange::MemberRemoved { conversation, user: user.clone() },
+        ] {
+            check(Record::Directory(change), Some(Record::Erased));
+        }
+        let stays = DirectoryChange::ErasureBegun { user, at: Wall(9) };
+        check(Record::Directory(stays), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! after that. The process must then end.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +16,24 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, Sender as Outbox, unbounded};
 
 use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, Receiver, Sender, ring};
-use crate::model::{Mono, Now};
+use crate::model::{Mono, Now, UserId, Wall};
 use crate::node::journal::{Journal, JournalStart};
 use crate::node::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
 
 use super::error::{OpenError, StoreError};
 use super::files::{OpenSegment, SegmentDirectory};
 use super::life::Life;
-use super::log_thread::{LogThread, Notes, prepare_segments};
+use super::log_thread::{LogThread, Note, Notes, prepare_segments};
 use super::outgoing::Outgoing;
 use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
 use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
+use super::user_erasing::Met;
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
 const FROM_LOG_SLOTS: usize = 256;
@@ -73,6 +75,38 @@ pub struct Running {
     stop_within: Duration,
     life: Life,
     read: ReadHandle,
+    orders: Orders,
+}
+
+/// What the running store can be told to do besides. Clone it freely; after the end nobody obeys.
+#[derive(Clone)]
+pub struct Orders {
+    notes: Notes,
+    pages: Outbox<PageJob>,
+}
+
+impl Orders {
+    /// Ends the journal's segment, and says up to which commit everything was appended until now: once
+    /// [`ReadHandle::sealed_commit`] has reached it, pages have all of that.
+    pub fn rotate(&self) -> Inbox<u64> {
+        let (answer, told) = unbounded();
+        self.notes.send(Note::Rotate { answer });
+        told
+    }
+
+    /// Takes the user out of pages and kept segments. What the user did up to `until` is sealed, and the
+    /// messages are deleted. Hung up on when it cannot be done now.
+    pub fn erase_user(&self, user: UserId, until: Wall) -> Inbox<Met> {
+        let (answer, told) = unbounded();
+        // A page thread that is gone is begun again with the next start, and so is this.
+        let _ = self.pages.send(PageJob::EraseUser { user, until, answer });
+        told
+    }
+
+    /// Nobody has anything of the user any more: [`ReadHandle::erasure`] says so from then on.
+    pub fn user_erased(&self, user: UserId, begun_at: Wall, met: Met) {
+        let _ = self.pages.send(PageJob::UserErased { user, begun_at, met });
+    }
 }
 
 /// How a run of the store ended.
@@ -91,8 +125,14 @@ impl Running {
         self.read.clone()
     }
 
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
+    }
+
     /// Waits for the end, after every shard sent `ToLog::Stop`.
     pub fn join(self) -> Ended {
+        // Whoever may still give orders keeps the page thread from ending.
+        drop(self.orders);
         let log_ended = joined(self.log);
         let sealed = self.pages.end_within(self.stop_within);
         joined(self.preparer);
@@ -123,6 +163,7 @@ pub(super) fn start(
     let notes_out = Notes { outbox: notes_out, bell: log_bell.clone() };
     let (prepare_out, prepare) = unbounded();
     let (pages_out, jobs) = unbounded();
+    let orders = Orders { notes: notes_out.clone(), pages: pages_out.clone() };
     let pages = start_pages(&begin, jobs, &notes_out, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
     let segments = begin.segments.clone();
@@ -155,7 +196,7 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    Ok((Running { log, preparer, pages, readers, stop_within, life, read }, rings.ends))
+    Ok((Running { log, preparer, pages, readers, stop_within, life, read, orders }, rings.ends))
 }
 
 /// The page thread, and what ends it.
@@ -182,6 +223,7 @@ fn start_pages(
         sweep: None,
         swept_at: None,
         round: None,
+        users: VecDeque::new(),
         jobs,
         notes: notes.clone(),
         stop: stop.clone(),

@@ -5,7 +5,7 @@
 //! 0  1  version, 1          1  4  CRC32C of the rest          5  …  contents
 //! ```
 
-use crate::model::{FirstSend, Header, MessageId, Seq, Tombstone, Wall};
+use crate::model::{Erasure, FirstSend, Header, MessageId, Seq, Tombstone, Wall};
 use crate::node::journal::SealedMark;
 
 use super::error::ValueError;
@@ -208,6 +208,30 @@ pub fn write_to_erase(text: &ToErase) -> Vec<u8> {
 pub fn read_to_erase(value: &[u8]) -> Result<ToErase, ValueError> {
     let mut reader = ValueReader::new(value)?;
     Ok(ToErase { through: Seq(reader.u64()?), since: Wall(reader.u64()?) })
+}
+
+pub fn write_erasure(erasure: &Erasure) -> Vec<u8> {
+    let writer = ValueWriter::default();
+    match *erasure {
+        Erasure::Running { begun_at } => writer.u8(1).u64(begun_at.0).finish(),
+        Erasure::Done { begun_at, done_at, messages, reactions } => {
+            writer.u8(2).u64(begun_at.0).u64(done_at.0).u64(messages).u64(reactions).finish()
+        }
+    }
+}
+
+pub fn read_erasure(value: &[u8]) -> Result<Erasure, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    let (stage, begun_at) = (reader.u8()?, Wall(reader.u64()?));
+    match stage {
+        1 => Ok(Erasure::Running { begun_at }),
+        2 => {
+            let (done_at, messages, reactions) =
+                (Wall(reader.u64()?), reader.u64()?, reader.u64()?);
+            Ok(Erasure::Done { begun_at, done_at, messages, reactions })
+        }
+        _ => Err(ValueError::Content),
+    }
 }
 
 /// How many replies there are, counted up to a seq: replies up to it are never counted twice.

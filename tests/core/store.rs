@@ -56,7 +56,7 @@ impl Store {
                 assert_eq!(event.seq.0, events.len() as u64 + 1, "the log's seqs are dense");
                 events.push((**event).clone());
             }
-            Record::Mark { .. } => {}
+            Record::Mark { .. } | Record::Erased => {}
         }
         self.unsealed.push(record);
     }
@@ -80,6 +80,10 @@ impl Store {
                 self.tombstones.insert(conversation, tombstone);
             }
             DirectoryChange::RetentionSet { .. } => {}
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.remove(&user);
+                self.revoked.insert(user, at);
+            }
             DirectoryChange::MemberSet { conversation, user, role } => {
                 self.members.insert((conversation, user), role);
             }
@@ -106,7 +110,7 @@ impl Store {
                     let room = self.rooms.entry(conversation).or_default();
                     room.marks.insert(mark.user.clone(), mark);
                 }
-                Record::Directory(_) => {}
+                Record::Directory(_) | Record::Erased => {}
             }
         }
     }
@@ -187,6 +191,6 @@ fn is_of(record: &Record, id: &ConversationId) -> bool {
         Record::Event { conversation, .. } | Record::Mark { conversation, .. } => {
             conversation == id
         }
-        Record::Directory(_) => false,
+        Record::Directory(_) | Record::Erased => false,
     }
 }

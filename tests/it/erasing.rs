@@ -1,8 +1,12 @@
 //! What operators take away is gone at once, and stays gone after every kind of restart.
 
-use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Server, person};
+use serde_json::{Value, json};
+
+use crate::harness::token::now_s;
+use crate::harness::{Client, DEADLINE, Server, What, is_like, nameless, person};
 
 async fn refused(server: &Server, conversation: &str, user: u64) {
     let mut client = server.connect(&server.path(conversation, &person(user))).await;
@@ -100,4 +104,122 @@ async fn the_operator_speaks_and_takes_back() {
     let nowhere = "/admin/conversations/2/messages";
     let body = json!({"content": "x", "system": true});
     assert_eq!(admin.call("POST", nowhere, Some(body)).await.status, 404);
+}
+
+/// Whether a file of the journal, or a live value of the pages, holds the text.
+fn holds(data: &Path, text: &str) -> bool {
+    let is_in = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let journal = std::fs::read_dir(data.join("store/journal")).unwrap();
+    let in_journal = journal.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let tree = sled::Config::new()
+        .path(data.join("store/pages"))
+        .segment_size(8 << 20)
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
+    in_journal.into_iter().any(|bytes| is_in(&bytes))
+        || tree.iter().any(|pair| is_in(&pair.unwrap().1))
+}
+
+async fn erased(server: &Server, user: u64) -> Value {
+    let begun = Instant::now();
+    loop {
+        let path = format!("/admin/users/{user}/erase");
+        let answer = server.admin().must("GET", &path, None).await;
+        if answer["status"] == "done" {
+            return answer;
+        }
+        assert!(begun.elapsed() < 3 * DEADLINE, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Grace writes, edits, reads and reacts; what is Ann's mentions none of it.
+async fn life_of_grace(ann: &mut Client, grace: &mut Client) -> (Value, Value) {
+    let said = grace.say("grace-secret one").await["message"]["id"].clone();
+    let edit = json!({"type": "message_edit", "message_id": said, "content": "grace-secret two"});
+    grace.send(edit).await;
+    ann.until("message_edit").await;
+    let kept = ann.say("it stays").await["message"]["id"].clone();
+    grace.until_like(&json!({"message": {"id": kept}})).await;
+    for emoji in ["👍", "x"] {
+        let react = json!({"type": "message_reaction", "message_id": kept, "emoji": emoji});
+        grace.send(react).await;
+        ann.until("message_reaction").await;
+    }
+    grace.send(json!({"type": "read_receipt", "message_id": kept})).await;
+    ann.until("read_receipt").await;
+    (said, kept)
+}
+
+#[tokio::test]
+async fn an_erased_user_leaves_nothing_but_tombstones() {
+    for is_killed in [false, true] {
+        let mut server = Server::with(&[("access", "members"), ("history_on_connect", "50")]);
+        let admin = server.admin();
+        let names = json!({"email": "grace-secret@example.org", "first_name": "Grace-secret"});
+        admin.must("PUT", "/admin/users/2", Some(names)).await;
+        for room in ["1", "two"] {
+            admin.conversation(room, &[("1", "member"), ("2", "moderator")]).await;
+        }
+        let mut ids = Vec::new();
+        let mut rooms = Vec::new();
+        for room in ["1", "two"] {
+            let mut ann = server.join(room, &person(1)).await;
+            let mut grace = server.join(room, &nameless(2)).await;
+            ids.push(life_of_grace(&mut ann, &mut grace).await);
+            rooms.push((ann, grace));
+        }
+        let begun = admin.call("POST", "/admin/users/2/erase", None).await;
+        assert_eq!((begun.status, &begun.body["status"]), (202, &json!("running")));
+        for (ann, grace) in &mut rooms {
+            while ann.try_arrival().is_some() {}
+            loop {
+                let arrival = grace.arrival().await.what;
+                if let What::Closed(code, reason) = arrival {
+                    assert_eq!((code, reason.as_str()), (4001, "token_revoked"));
+                    break;
+                }
+            }
+        }
+        if is_killed {
+            server.kill9();
+            server.start_again();
+        }
+        let done = erased(&server, 2).await;
+        assert_eq!(done["messages"], 2, "{done}");
+        if !is_killed {
+            for ((ann, _), (said, kept)) in rooms.iter_mut().zip(&ids) {
+                let deleted = ann.until("message_delete").await;
+                assert_eq!(&deleted["message_id"], said);
+                let removed = json!({"message_id": kept, "action": "removed", "user_id": 2});
+                for _ in 0..2 {
+                    ann.until_like(&removed).await;
+                }
+            }
+        }
+        let of_before = person(2).claim("iat", json!(now_s() - 3_600));
+        let mut refused = server.connect(&server.path("1", &of_before)).await;
+        refused.closed_with(4001, "token_revoked").await;
+        let mut ann = server.join("1", &person(1)).await;
+        let nobody = json!({"id": 2, "email": "", "first_name": "", "last_name": ""});
+        let first = ann.expect("chat_message").await;
+        let gone = json!({"message": {
+            "id": ids[0].0, "content": "Message deleted", "is_deleted": true, "sender": nobody,
+        }});
+        assert!(is_like(&first, &gone), "{first}");
+        let second = ann.expect("chat_message").await;
+        let kept = json!({"message": {"id": ids[0].1, "content": "it stays", "reactions": {}}});
+        assert!(is_like(&second, &kept), "{second}");
+        let readers = second["message"]["read_by"].as_array().unwrap();
+        assert!(!readers.contains(&json!(2)), "{second}");
+        let members = server.admin().must("GET", "/admin/conversations/1/members", None).await;
+        assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
+        drop(rooms);
+        server.sigterm();
+        server.exited();
+        assert!(!holds(&server.data(), "grace-secret") && !holds(&server.data(), "Grace-secret"));
+        assert!(holds(&server.data(), "it stays"));
+        server.start_again();
+    }
 }

@@ -79,6 +79,7 @@ impl<S> Core<S> {
             Mail::Narrow { conversation } => {
                 self.wide.remove(&conversation);
             }
+            Mail::Refresh => self.shard.shrink(),
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
         }
     }
@@ -313,13 +314,16 @@ impl<S> Core<S> {
             peer.send(match &news {
                 News::Wide(conversation) => Mail::Wide { conversation: conversation.clone() },
                 News::Narrow(conversation) => Mail::Narrow { conversation: conversation.clone() },
+                News::Refresh => Mail::Refresh,
                 News::Revoked { user, issued_before } => {
                     Mail::Revoked { user: user.clone(), issued_before: *issued_before }
                 }
             });
         }
-        if let News::Revoked { user, issued_before } = news {
-            self.revoke(&user, issued_before.0, now);
+        match news {
+            News::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            News::Refresh => self.shard.shrink(),
+            News::Wide(_) | News::Narrow(_) => {}
         }
     }
 

@@ -73,13 +73,27 @@ pub enum Change<'a> {
     Revoked { user: Id<'a>, issued_before: u64 },
     ConversationDeleted { conversation: Id<'a>, at: u64, last_seq: u64, last_message: u64 },
     RetentionSet { conversation: Id<'a>, days: Option<u32> },
+    ErasureBegun { user: Id<'a>, at: u64 },
 }
 
 #[derive(Archive, Serialize)]
 pub enum Entry<'a> {
-    Event { conversation: Id<'a>, seq: u64, at: u64, body: Body<'a> },
-    Mark { conversation: Id<'a>, user: Id<'a>, message: u64, ordinal: u64, at: u64 },
+    Event {
+        conversation: Id<'a>,
+        seq: u64,
+        at: u64,
+        body: Body<'a>,
+    },
+    Mark {
+        conversation: Id<'a>,
+        user: Id<'a>,
+        message: u64,
+        ordinal: u64,
+        at: u64,
+    },
     Directory(Change<'a>),
+    /// Keeps the place of a record that was erased.
+    Erased,
 }
 
 /// The root of an archive is found from its end by its size: a variant that is added must not make it
@@ -163,6 +177,9 @@ impl<'a> From<&'a DirectoryChange> for Change<'a> {
             DirectoryChange::Revoked { user, issued_before } => {
                 Change::Revoked { user: user.into(), issued_before: issued_before.0 }
             }
+            DirectoryChange::ErasureBegun { user, at } => {
+                Change::ErasureBegun { user: user.into(), at: at.0 }
+            }
             DirectoryChange::RetentionSet { conversation, days } => {
                 Change::RetentionSet { conversation: conversation.into(), days: *days }
             }
@@ -205,6 +222,7 @@ impl<'a> From<&'a Record> for Entry<'a> {
             Record::Event { conversation, event } => Entry::event(conversation, event),
             Record::Mark { conversation, mark } => Entry::mark(conversation, mark),
             Record::Directory(change) => Entry::Directory(change.into()),
+            Record::Erased => Entry::Erased,
         }
     }
 }

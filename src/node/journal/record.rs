@@ -89,6 +89,7 @@ fn record(entry: &ArchivedEntry<'_>) -> Result<Record, RecordError> {
             },
         },
         ArchivedEntry::Directory(change) => Record::Directory(directory(change)?),
+        ArchivedEntry::Erased => Record::Erased,
     })
 }
 
@@ -148,6 +149,9 @@ fn directory(change: &ArchivedChange<'_>) -> Result<DirectoryChange, RecordError
             user: user(whose)?,
             issued_before: Wall(issued_before.to_native()),
         },
+        ArchivedChange::ErasureBegun { user: whose, at } => {
+            DirectoryChange::ErasureBegun { user: user(whose)?, at: Wall(at.to_native()) }
+        }
         ArchivedChange::RetentionSet { conversation: id, days } => DirectoryChange::RetentionSet {
             conversation: conversation(id)?,
             days: days.as_ref().map(|days| days.to_native()),

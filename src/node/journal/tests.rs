@@ -248,6 +248,7 @@ fn every_kind_of_record_reads_back_as_it_was() {
             user: user(1),
             role: Role::Moderator,
         },
+        DirectoryChange::ErasureBegun { user: user(1), at: Wall(7) },
         DirectoryChange::RetentionSet { conversation: conversation.clone(), days: Some(9) },
         DirectoryChange::RetentionSet { conversation: conversation.clone(), days: None },
         DirectoryChange::ConversationDeleted {
@@ -258,6 +259,7 @@ fn every_kind_of_record_reads_back_as_it_was() {
         DirectoryChange::ProfileSet { profile: Profile::nameless(user(1)) },
         DirectoryChange::Revoked { user: user(1), issued_before: Wall(7) },
     ];
+    check(Record::Erased);
     changes.into_iter().for_each(|change| check(Record::Directory(change)));
 }
 

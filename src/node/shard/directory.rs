@@ -51,7 +51,17 @@ impl Shard {
                 self.ask_directory(conversation.clone(), anyone);
             }
             // These do not queue.
-            AdminCommand::Post { .. } | AdminCommand::DeleteMessage { .. } => {}
+            AdminCommand::Post { .. }
+            | AdminCommand::DeleteMessage { .. }
+            | AdminCommand::RemoveReaction { .. } => {}
+            AdminCommand::Refresh { .. } => {
+                self.news.push_back(News::Refresh);
+                self.answer_admin(AdminAnswer::Done, now);
+            }
+            AdminCommand::EraseUser { user } => {
+                let (user, at) = (user.clone(), now.wall);
+                self.change(None, DirectoryChange::ErasureBegun { user, at }, now);
+            }
             AdminCommand::SetMember { conversation, user, .. }
             | AdminCommand::RemoveMember { conversation, user }
             | AdminCommand::Kick { conversation, user } => {
@@ -137,7 +147,11 @@ impl Shard {
             (DirectoryChange::MemberRemoved { user, .. }, Some(room)) => {
                 self.member_changed(room, &user, None, now);
             }
-            (DirectoryChange::Revoked { user, issued_before }, _) => {
+            (
+                DirectoryChange::Revoked { user, issued_before }
+                | DirectoryChange::ErasureBegun { user, at: issued_before },
+                _,
+            ) => {
                 self.news.push_back(News::Revoked { user, issued_before });
             }
             _ => {}

@@ -154,6 +154,7 @@ pub(super) struct FullBatch {
 pub(super) enum News {
     Wide(ConversationId),
     Narrow(ConversationId),
+    Refresh,
     Revoked { user: UserId, issued_before: crate::model::Wall },
 }
 

@@ -12,7 +12,8 @@ use super::{AdminReply, Load, Shard};
 use crate::chat;
 use crate::limits::CLIENT_MSG_ID_BYTES_MAX;
 use crate::model::{
-    Access, Command, ConversationId, ErrorCode, Now, Profile, Reply, Request, SessionId,
+    Access, Command, ConversationId, ErrorCode, Now, Profile, ReactAction, Reply, Request,
+    SessionId,
 };
 use crate::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use crate::node::mail::Told;
@@ -64,6 +65,11 @@ impl Shard {
             }
             AdminCommand::DeleteMessage { conversation, message, by } => {
                 (conversation, by, Command::Delete { message })
+            }
+            AdminCommand::RemoveReaction { conversation, message, emoji, user } => {
+                let (emoji, action) = (Cow::Owned(emoji), ReactAction::Remove);
+                let command = Command::React { message, emoji, action };
+                (conversation, Sender::User(user), command)
             }
             other => return Some((other, reply)),
         };
