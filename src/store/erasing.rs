@@ -21,11 +21,11 @@ use super::files::{self, SegmentDirectory};
 use super::keys::{Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
 use super::pages::{Pages, Pair};
-use super::redaction::{Redaction, Target};
+use super::redaction::Redaction;
 use super::values::{self, ToErase, ValueReader, ValueWriter};
 
 /// Entries of the queue that one round takes.
-const ROUND_MAX: usize = 10_000;
+const ROUND_MAX: usize = 50_000;
 /// Entries whose pages one step rewrites.
 const STEP_ENTRIES: usize = 64;
 
@@ -101,13 +101,12 @@ impl Round {
         }
         let Some(left) = &mut self.segments else {
             pages.sync()?;
-            self.segments = Some(self.touched(pages, segments)?);
+            self.segments = Some(kept(pages, segments)?.into());
             return Ok(Progress::More);
         };
         match left.pop_front() {
             Some(segment) => {
-                let done = out_of_segment(&self.redaction, segments, segment)?;
-                self.is_incomplete |= done == Progress::Failed;
+                self.out_of_kept(pages, segments, segment)?;
                 Ok(Progress::More)
             }
             None if self.is_incomplete => Ok(Progress::Failed),
@@ -134,29 +133,40 @@ impl Round {
         rewrite_edits(pages, &self.redaction, conversation, *message)
     }
 
-    /// Kept segments that have something of what is erased.
-    fn touched(
-        &self,
+    /// Rewrites a kept segment that has something of what is erased. Which seqs of a conversation it has
+    /// matters as long as one of them is there.
+    fn out_of_kept(
+        &mut self,
         pages: &Pages,
         segments: &SegmentDirectory,
-    ) -> Result<VecDeque<u64>, StoreError> {
-        let mut touched = VecDeque::new();
-        for segment in kept(pages, segments)? {
-            for (conversation, target) in &self.redaction.conversations {
-                if is_touched(pages, segment, conversation, target)? {
-                    touched.push_back(segment);
-                    break;
-                }
+        segment: u64,
+    ) -> Result<(), StoreError> {
+        let prefix = Key::new(Kind::SegmentSeqs).number(segment);
+        let mut forgotten = Batch::default();
+        let mut is_touched = false;
+        for pair in pages.scan(&prefix) {
+            let (key, value) = pair?;
+            let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
+            let Some(target) = self.redaction.conversations.get(&conversation) else { continue };
+            let mut reader = ValueReader::new(&value)?;
+            let (first, last) = (Seq(reader.u64()?), Seq(reader.u64()?));
+            is_touched |= target.touches(first, last);
+            if last <= target.through {
+                forgotten.remove(key);
             }
         }
-        Ok(touched)
+        if !is_touched {
+            return Ok(());
+        }
+        match out_of_segment(&self.redaction, segments, segment)? {
+            Progress::Failed => self.is_incomplete = true,
+            Progress::More | Progress::Done => pages.apply(forgotten)?,
+        }
+        Ok(())
     }
 
     /// What was queued anew meanwhile stays.
     fn finish(&mut self, pages: &Pages) -> Result<(), StoreError> {
-        for (conversation, target) in &self.redaction.conversations {
-            forget_segment_seqs(pages, conversation, target.through)?;
-        }
         for entries in self.queued.chunks(STEP_ENTRIES) {
             let mut batch = Batch::default();
             for entry in entries {
@@ -304,43 +314,6 @@ fn put(pages: &Pages, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
     let mut batch = Batch::default();
     batch.insert(key, value);
     pages.apply(batch)
-}
-
-fn is_touched(
-    pages: &Pages,
-    segment: u64,
-    conversation: &ConversationId,
-    target: &Target,
-) -> Result<bool, StoreError> {
-    let key = Key::new(Kind::SegmentSeqs).number(segment).conversation(conversation);
-    let Some(value) = pages.get(&key)? else { return Ok(false) };
-    let mut reader = ValueReader::new(&value)?;
-    Ok(target.touches(Seq(reader.u64()?), Seq(reader.u64()?)))
-}
-
-/// Which seqs of a conversation a segment had matters as long as one of them is there.
-fn forget_segment_seqs(
-    pages: &Pages,
-    conversation: &ConversationId,
-    through: Seq,
-) -> Result<(), StoreError> {
-    if through == Seq(0) {
-        return Ok(());
-    }
-    let prefix = Key::new(Kind::Segment);
-    for pair in pages.scan(&prefix) {
-        let segment = KeyReader::new(&pair?.0, Kind::Segment)?.number()?;
-        let key = Key::new(Kind::SegmentSeqs).number(segment).conversation(conversation);
-        let Some(value) = pages.get(&key)? else { continue };
-        let mut reader = ValueReader::new(&value)?;
-        reader.u64()?;
-        if Seq(reader.u64()?) <= through {
-            let mut batch = Batch::default();
-            batch.remove(key.into_bytes());
-            pages.apply(batch)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -499,7 +472,7 @@ mod tests {
         let whole = bytes.clone();
         bytes[60] ^= 1;
         fs::write(segments.path_of(1), &bytes).unwrap();
-        let mut end = || {
+        let end = || {
             let mut round = Round::begin(&pages).unwrap();
             loop {
                 match round.step(&pages, &segments).unwrap() {

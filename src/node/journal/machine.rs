@@ -152,8 +152,9 @@ impl Journal {
     /// Ends the current segment as soon as the next one is there. Gives the last commit of what was
     /// appended so far.
     pub fn handle_rotate(&mut self) -> u64 {
-        self.is_end_wanted = true;
         let pending = u64::from(!self.batch.is_empty());
+        let has_commits = self.segments.begun_at().is_some() || self.flight.is_some();
+        self.is_end_wanted = pending > 0 || has_commits;
         self.next_commit - 1 + pending
     }
 
