@@ -190,8 +190,10 @@ impl Work {
     fn send(&self, command: AdminCommand) -> (AdminCommand, mpsc::Receiver<AdminAnswer>) {
         let (sender, answer) = mpsc::channel();
         // An answer that nobody waits for any more, or none: both are tried again.
-        let reply = Box::new(move |answer| drop(sender.send(answer)));
-        drop(self.shards.send(command.clone(), reply));
+        let reply = Box::new(move |answer| {
+            let _ = sender.send(answer);
+        });
+        let _ = self.shards.send(command.clone(), reply);
         (command, answer)
     }
 
