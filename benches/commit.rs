@@ -85,7 +85,9 @@ impl Log {
                     continue;
                 }
                 Effect::Fatal(why) => unreachable!("the journal stopped: {why}"),
-                Effect::Publish { .. } | Effect::Directory { .. } => continue,
+                Effect::Publish { .. } | Effect::Directory { .. } | Effect::Marks { .. } => {
+                    continue;
+                }
             };
             self.journal.handle_done(done);
         }

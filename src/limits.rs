@@ -27,14 +27,31 @@ pub const WAITING_COMMANDS_MAX: usize = 256;
 pub const COMMIT_EVENTS_MAX: usize = 4096;
 /// Records that one read of past events brings, in bytes, about.
 pub const PAST_BYTES_MAX: usize = 64 * 1024;
-/// Most messages of one page of history.
+/// Messages of one page of history: the most, and how many when nothing is said.
 pub const HISTORY_MESSAGES_MAX: u32 = 200;
+pub const HISTORY_MESSAGES_DEFAULT: u32 = 50;
 /// A page of history ends when it is so long, in bytes of JSON.
 pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Users that a list in a frame names at most; the count beside it is whole.
 pub const LISTED_USERS_MAX: usize = 50;
+/// Questions about the past that a shard has under way at once.
+pub const QUESTIONS_MAX: usize = 512;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
+/// Marks of one conversation that are counted at most.
+pub const MARKS_COUNTED_MAX: u32 = 20_000;
+/// First sends of one step when a filter of them is made.
+pub const FIRST_SENDS_MAX: usize = 4_096;
+/// Pieces of the log that one turn hands to sockets which follow it.
+pub const FEEDS_PER_TURN_MAX: usize = 32;
+/// Reads of past events that a shard has under way for them.
+pub const FEED_LOADS_MAX: usize = 16;
+/// A socket that follows the log asks for its next piece when so little is unsent, in bytes.
+pub const FEED_BELOW_BYTES: usize = 16 * 1024;
+/// Receipts and changes of presence that are remembered for them, per conversation.
+pub const MISSED_SIGNALS_MAX: usize = 4_096;
+/// Questions about the past that one socket may have under way.
+pub const QUESTIONS_PER_SOCKET_MAX: u8 = 4;
 /// Bytes of one page in sled: larger values become files that nothing syncs.
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 /// From so many online on, presence and typing are reduced.
@@ -47,6 +64,9 @@ pub const PRESENCE_TICK_MS: u64 = 50;
 pub const TYPING_RENEW_MS: u64 = 3_100;
 /// Typing: most `true`s in any `TYPING_RENEW_MS`.
 pub const TYPING_BURST_MAX: usize = 3;
+/// A v2 socket hears of its token's end so long before, and is closed so long after.
+pub const TOKEN_WARNING_MS: u64 = 30_000;
+pub const TOKEN_GRACE_MS: u64 = 30_000;
 /// A refused token's `nbf`/`iat` may be this far in the future.
 pub const CLOCK_SKEW_S: u64 = 5;
 /// Longest token and `kid`, in bytes.
@@ -81,6 +101,8 @@ pub const HTTP_TIMEOUT_MS: u64 = 10_000;
 /// After a refused frame: how much is still read, and for how long, so that the close is not lost.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_MS: u64 = 2_000;
+/// The same while the peer still takes what was not sent yet.
+pub const LINGER_SLOW_MS: u64 = 10_000;
 /// SIGTERM: everything is closed within this.
 pub const DRAIN_MS_MAX: u64 = 10_000;
 

@@ -8,6 +8,8 @@ mod admin;
 mod checked;
 #[path = "core/client.rs"]
 mod client;
+#[path = "core/counting.rs"]
+mod counting;
 #[path = "core/decode.rs"]
 mod decode;
 #[path = "core/deletion.rs"]
@@ -26,8 +28,16 @@ mod liveness;
 mod operation;
 #[path = "core/overload.rs"]
 mod overload;
+#[path = "core/past.rs"]
+mod past;
 #[path = "core/pump.rs"]
 mod pump;
+#[path = "core/questions.rs"]
+mod questions;
+#[path = "core/resume.rs"]
+mod resume;
+#[path = "core/session.rs"]
+mod session;
 #[path = "core/slow.rs"]
 mod slow;
 #[path = "core/store.rs"]

@@ -1,5 +1,7 @@
 //! The HTTP thread as it runs, with stand-ins for the rest of the server, driven through sockets.
 
+#[path = "http_side/api.rs"]
+mod api;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
 
@@ -8,14 +10,14 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loquat::http::{self, HttpBounds, HttpPorts, HttpSettings, Vitals};
+use loquat::http::{self, HttpBounds, HttpSettings, Vitals};
 use loquat::model::{ErrorCode, MessageId, Profile, Role, Seq};
 use loquat::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use serde_json::{Value, json};
 
 use stand_in::{
-    CREATED_AT, Mood, PATIENCE, Server, TOKEN, admin_request, answer, conversation, settings, user,
-    world,
+    CREATED_AT, Mood, PATIENCE, Server, TOKEN, admin_request, answer, conversation, ports,
+    settings, user, world,
 };
 
 const LIVE: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -62,7 +64,7 @@ fn public_paths_answer_as_described() {
     check("HEAD /livez HTTP/1.1\r\nHost: a", 200, "");
     check("GET /nothing HTTP/1.1\r\nHost: a", 404, "not_found");
     check("GET /admin/conversations HTTP/1.1\r\nHost: a", 404, "not_found");
-    check("GET /api/conversations/1/messages HTTP/1.1\r\nHost: a", 404, "not_found");
+    check("GET /api/conversations/1/messages HTTP/1.1\r\nHost: a", 401, "token_missing");
     let refused = check("DELETE /livez HTTP/1.1\r\nHost: a", 405, "method_not_allowed");
     assert_eq!(refused.header("allow"), Some("GET,HEAD"));
     let post = "POST /livez HTTP/1.1\r\nHost: a\r\n";
@@ -148,6 +150,7 @@ fn readiness_names_its_reason_on_both_ports_without_a_token() {
         }
     };
     check(|_| {}, "/readyz", 200, "");
+    check(|vitals| vitals.has_room = false, "/readyz", 503, "overload");
     check(|vitals| vitals.is_accepting = false, "/readyz", 503, "storage_unavailable");
     check(|vitals| vitals.is_draining = true, "/readyz", 503, "draining");
     check(|_| {}, "/livez", 200, "");
@@ -179,6 +182,18 @@ fn without_the_token_nothing_is_told() {
     check(&format!("{one}{one}"), list);
     assert_eq!(server.handle.counts().unauthorized, 10);
     assert_eq!(server.take_commands(), []);
+}
+
+#[test]
+fn metrics_are_a_text_for_those_who_have_the_token() {
+    let server = Server::start();
+    let refused = server.admin_raw("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!((refused.status, refused.code()), (401, "unauthorized".to_owned()));
+    let answer = server.admin("GET /metrics", "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "unauthorized 1\n"));
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(content_type));
+    assert_eq!(server.public("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").status, 404);
 }
 
 #[test]
@@ -530,6 +545,20 @@ fn after_the_stop_nothing_is_taken() {
 }
 
 #[test]
+fn the_thread_gives_a_sign_of_life_until_it_ends() {
+    let server = Server::start();
+    let heartbeat = server.handle.heartbeat();
+    let first = heartbeat.beats().expect("it serves");
+    let begun = std::time::Instant::now();
+    while heartbeat.beats().expect("it serves") < first + 2 {
+        assert!(begun.elapsed() < PATIENCE, "it does not beat");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.handle.stop();
+    assert_eq!(heartbeat.beats(), None);
+}
+
+#[test]
 fn requests_under_way_at_the_stop_are_finished() {
     let server = Server::start();
     let mut client = server.hand_over(b"GET /livez HT");
@@ -548,7 +577,6 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let ports = HttpPorts { shards: world.clone(), directory: world.clone(), health: world };
-    let error = http::start(taken, ports).err().unwrap();
+    let error = http::start(taken, ports(&world)).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

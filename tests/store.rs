@@ -10,6 +10,8 @@ mod endings;
 mod erasing;
 #[path = "store/folding.rs"]
 mod folding;
+#[path = "store/past.rs"]
+mod past;
 #[path = "store/retention.rs"]
 mod retention;
 #[path = "store/rig.rs"]

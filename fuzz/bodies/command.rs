@@ -11,7 +11,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
-use loquat::model::{Command, ErrorCode, MessageId, ReactAction, Request, Version};
+use loquat::model::{
+    Anchor, Asked, Command, ErrorCode, HistoryQuery, MessageId, ReactAction, Request,
+    SessionCommand, SessionRequest, Version,
+};
 use loquat::wire::json::{Decoder, JsonRules};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -27,7 +30,7 @@ pub fn run(data: &[u8]) {
     check(&from_script(data));
 }
 
-type Answer = Result<Request<'static>, (ErrorCode, Option<String>)>;
+type Answer = Result<Asked<'static>, (ErrorCode, Option<String>)>;
 
 fn check(text: &[u8]) {
     for version in [Version::V1, Version::V2] {
@@ -62,7 +65,8 @@ fn ours(text: &[u8], version: Version) -> Answer {
     let inside = FENCE.len()..FENCE.len() + text.len();
     let answer = DECODER.with_borrow_mut(|decoder| {
         match decoder.decode(&mut fenced[inside.clone()], &rules) {
-            Ok(request) => Ok(request.into_owned()),
+            Ok(Asked::Conversation(request)) => Ok(Asked::Conversation(request.into_owned())),
+            Ok(Asked::Session(request)) => Ok(Asked::Session(request.into_owned())),
             Err(rejected) => Err((rejected.refusal.code, rejected.reference)),
         }
     });
@@ -219,13 +223,45 @@ fn naive(frame: &Tree, version: Version) -> Answer {
         Version::V2 => frame.bounded("ref", 0..=64),
     };
     let answer = reference.clone().and_then(|reference| {
+        let reference = reference.map(Cow::Owned);
+        if version == Version::V2
+            && let Some(command) = naive_session_command(frame)?
+        {
+            return Ok(Asked::Session(SessionRequest { reference, command }));
+        }
         let command = naive_command(frame)?;
-        Ok(Request { reference: reference.map(Cow::Owned), command })
+        Ok(Asked::Conversation(Request { reference, command }))
     });
     answer.map_err(|code| {
         let client_msg_id = || frame.bounded("client_msg_id", 1..=64).ok().flatten();
         (code, reference.ok().flatten().or_else(client_msg_id))
     })
+}
+
+fn naive_session_command(frame: &Tree) -> Checked<Option<SessionCommand<'static>>> {
+    Ok(Some(match frame.text("type") {
+        Some("ping") => SessionCommand::Ping,
+        Some("token_refresh") => SessionCommand::RefreshToken {
+            token: frame.bounded("token", 1..=4096)?.ok_or(ErrorCode::Invalid)?.into(),
+        },
+        Some("history") => {
+            let before = frame.id("before")?.map(Anchor::Before);
+            let after = frame.id("after")?.map(Anchor::After);
+            let around = frame.id("around")?.map(Anchor::Around);
+            let mut anchors = before.into_iter().chain(after).chain(around);
+            let anchor = anchors.next().unwrap_or(Anchor::Newest);
+            let limit = match frame.get("limit") {
+                None => 50,
+                Some(Tree::Unsigned(limit @ 1..=200)) => *limit as u32,
+                Some(_) => return Err(ErrorCode::Invalid),
+            };
+            if anchors.next().is_some() {
+                return Err(ErrorCode::Invalid);
+            }
+            SessionCommand::History(HistoryQuery { anchor, limit })
+        }
+        _ => return Ok(None),
+    }))
 }
 
 /// The first thing that is wrong, in the order of the fields here, decides the code.
@@ -273,7 +309,7 @@ fn from_script(data: &[u8]) -> Vec<u8> {
 }
 
 #[rustfmt::skip]
-const TOKENS: [&str; 88] = [
+const TOKENS: [&str; 96] = [
     "{", "}", "[", "]", ",", ":", "\"", "\\", " ", "\n", "true", "false", "null", "0", "-", "1",
     r#"{"type":"chat_message","content":"a""#, r#"{"type":"message_edit","message_id":4"#,
     r#"{"type":"message_reaction","message_id":4"#, r#"{"type":"message_delete""#,
@@ -287,5 +323,7 @@ const TOKENS: [&str; 88] = [
     "9007199254740991", "9007199254740992", "18446744073709551616", "1.5", "1e3", "e400", "-0",
     "a", "bcdefghijk", "éé", "👍", "\u{2003}", "\u{feff}", "\u{0}", "\u{1f}", "\t", "\r", "/",
     r"\n", r"\u0000", r"\u00e9", r"\ud83d", r"\udc4d", r"\ud83d\udc4d", r"\\", r#"\""#, r"\/", r"\u",
+    r#"{"type":"history""#, r#"{"type":"token_refresh""#, r#","before":"#, r#","after":"#,
+    r#","around":"#, r#","limit":"#, r#","token":""#, r#""history""#,
     "[[[[", "]]]]", r#"{"x":{"x":{"x":"#, "}}}", "tru", "nul", "12345678", "                ",
 ];

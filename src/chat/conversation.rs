@@ -56,7 +56,7 @@ pub struct Conversation {
     pub(super) operators: Operators,
     /// Users with receipts that wait for the store.
     pub(super) receipts_waiting: BTreeSet<UserIndex>,
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl Conversation {
@@ -86,11 +86,6 @@ impl Conversation {
             receipts_waiting: BTreeSet::new(),
             bucket,
         }
-    }
-
-    /// Which `client_msg_id`s the store may know: to be set before anything is sealed.
-    pub fn set_filter(&mut self, filter: Filter) {
-        self.dedupe.set_filter(filter);
     }
 
     /// A command of a socket that joined; of any other it is ignored.
@@ -150,6 +145,7 @@ impl Conversation {
         self.observe(now);
         match key {
             LoadKey::Mark(user) => self.mark_loaded(&user, state, out),
+            LoadKey::FirstSends(_) => self.filter_loaded(state, out),
             key => self.recalled(key, state, ids, out),
         }
         self.sweep_some();

@@ -4,7 +4,15 @@
 //! The first sends that are not sealed are in memory, as their events. Whether an id that is not there
 //! may be in the store says a [`Filter`]; only then it is asked.
 //!
-//! Invariant: a key is in memory, or in the filter, or the filter is `Unknown`.
+//! The filter of a conversation that comes from the store is made when the first id is sent in it, step
+//! by step. Until it is whole any key may be in the store, and keys that leave memory go into it.
+//!
+//! ```text
+//! Unknown ──first id sent──► Building ──last step──► Bloom
+//!    ▲                          │
+//!    └─────could not be read────┘
+//! ```
+//! Invariant: a key is in memory, or in the filter, or the filter is not a whole one.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -13,7 +21,9 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::model::{Event, EventBody, FirstSend, IdRef, MessageBody, Seq, UserId, Wall};
+use crate::model::{
+    Event, EventBody, FirstSend, FirstSendPlace, FirstSends, IdRef, MessageBody, Seq, UserId, Wall,
+};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Bits of a key in a Bloom filter, and how many of them it sets: 1 % of strange keys are taken for known.
@@ -29,6 +39,8 @@ pub enum Filter {
     /// Any.
     #[default]
     Unknown,
+    /// Any, until the store's keys are all in it.
+    Building(Bloom),
     Bloom(Bloom),
 }
 
@@ -39,14 +51,14 @@ impl Filter {
     }
 
     pub fn insert(&mut self, user: &UserId, client_msg_id: &str, at: Wall) {
-        if let Filter::Bloom(bloom) = self {
+        if let Filter::Bloom(bloom) | Filter::Building(bloom) = self {
             bloom.insert(user, client_msg_id, at);
         }
     }
 
     pub fn may_contain(&self, user: &UserId, client_msg_id: &str) -> bool {
         match self {
-            Filter::Unknown => true,
+            Filter::Unknown | Filter::Building(_) => true,
             Filter::Bloom(bloom) => bloom.may_contain(user, client_msg_id),
         }
     }
@@ -214,10 +226,37 @@ impl Dedupe {
         Dedupe { filter, ..Dedupe::default() }
     }
 
-    /// Replaces what is known of the store's keys. Keys that this conversation has sealed since are not
-    /// taken over: set it before the first seal.
-    pub fn set_filter(&mut self, filter: Filter) {
-        self.filter = filter;
+    /// Whether a filter is to be made now: said once.
+    pub fn begin_filter(&mut self) -> bool {
+        let begins = matches!(self.filter, Filter::Unknown);
+        if begins {
+            self.filter = Filter::Building(Bloom::default());
+        }
+        begins
+    }
+
+    /// A step through the store's keys came; says where the next one begins, if there is one.
+    pub fn go_on_with_filter(&mut self, step: FirstSends) -> Option<FirstSendPlace> {
+        if !matches!(self.filter, Filter::Building(_)) {
+            return None;
+        }
+        for FirstSendPlace { day, user, client_msg_id } in &step.places {
+            self.filter.insert(user, client_msg_id, Wall(u64::from(*day) * DAY_MS));
+        }
+        if !step.is_last && !step.places.is_empty() {
+            return step.places.into_iter().next_back();
+        }
+        if let Filter::Building(bloom) = std::mem::take(&mut self.filter) {
+            self.filter = Filter::Bloom(bloom);
+        }
+        None
+    }
+
+    /// The store's keys could not be read: the next id begins anew.
+    pub fn give_up_filter(&mut self) {
+        if matches!(self.filter, Filter::Building(_)) {
+            self.filter = Filter::Unknown;
+        }
     }
 
     /// The first send under this id, as far as it is in memory.

@@ -1,11 +1,13 @@
 //! Who comes, goes, gets another role or is removed; and when a user may leave memory.
 
+use std::sync::Arc;
+
 use super::agenda::Task;
 use super::conversation::Conversation;
 use super::people::{Unknown, UserIndex};
 use super::receipt::Receipt;
 use super::{Effect, Effects, Joiner};
-use crate::model::{CloseReason, MessageId, Now, Role, SessionId, UserId};
+use crate::model::{CloseReason, MessageId, Now, Profile, Role, SessionId, UserId};
 
 impl Conversation {
     /// A socket that was admitted. It hears of everything from here on.
@@ -55,6 +57,14 @@ impl Conversation {
         if role == Role::ReadOnly {
             self.stop_typing(user, out);
         }
+    }
+
+    /// The socket's user has a newer token, which may bring another role and other names.
+    pub fn renew(&mut self, session: SessionId, role: Role, profile: Profile) {
+        let Some(held) = self.people.session_mut(session) else { return };
+        held.role = role;
+        let user = held.user;
+        self.people[user].profile = Arc::new(profile);
     }
 
     /// Closes the user's sockets; what they still wait for is dropped. They hear nothing more.

@@ -8,6 +8,7 @@
 //! is clean when the last event that touched it is sealed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::model::{Event, EventBody, MessageId, MessageState, Seq, UserId};
@@ -43,6 +44,8 @@ pub(super) struct Messages {
     clean: BTreeSet<MessageId>,
     clean_bytes: usize,
     absent: VecDeque<MessageId>,
+    /// (parent, reply) of the replies in memory.
+    replies: BTreeSet<(MessageId, MessageId)>,
 }
 
 /// What decisions need of a message.
@@ -101,6 +104,7 @@ impl Messages {
                 self.held.insert(body.id, held);
                 self.touches.push_back((event.seq, body.id));
                 if let Some(parent) = body.parent {
+                    self.replies.insert((parent, body.id));
                     self.touch(parent, event);
                 }
             }
@@ -207,6 +211,9 @@ impl Messages {
         self.clean.remove(&message);
         if let Some(held) = self.held.remove(&message) {
             self.clean_bytes -= held.bytes;
+            if let Some(parent) = held.parent() {
+                self.replies.remove(&(parent, message));
+            }
         }
     }
 
@@ -218,6 +225,37 @@ impl Messages {
     /// Every event that touched a message in memory is sealed.
     pub fn are_sealed(&self, sealed: Seq) -> bool {
         self.touches.back().is_none_or(|(seq, _)| *seq <= sealed)
+    }
+
+    /// A message as it is now, if it is in memory.
+    pub fn state(&self, message: MessageId) -> Option<MessageState> {
+        self.held.get(&message).map(Held::state)
+    }
+
+    /// An event that touched it is not known to be sealed.
+    pub fn is_touched(&self, message: MessageId) -> bool {
+        self.held.get(&message).is_some_and(|held| held.touched > Seq(0))
+    }
+
+    /// Ids in memory in this range, in order.
+    pub fn ids(
+        &self,
+        range: RangeInclusive<MessageId>,
+    ) -> impl DoubleEndedIterator<Item = MessageId> {
+        let is_empty = range.is_empty();
+        let range = if is_empty { MessageId(0)..=MessageId(0) } else { range };
+        self.held.range(range).map(|(&message, _)| message)
+    }
+
+    /// Replies in memory with ids in this range, in order.
+    pub fn replies(
+        &self,
+        parent: MessageId,
+        range: RangeInclusive<MessageId>,
+    ) -> impl Iterator<Item = MessageId> {
+        let to = *range.end();
+        let from = self.replies.range((parent, *range.start())..);
+        from.take_while(move |(of, reply)| *of == parent && *reply <= to).map(|&(_, reply)| reply)
     }
 
     /// The last `count` messages of the store's `stored` and of memory, oldest first.
@@ -239,6 +277,16 @@ impl Messages {
 }
 
 impl Held {
+    fn parent(&self) -> Option<MessageId> {
+        match &self.body {
+            Body::Fresh(event) => match &event.body {
+                EventBody::Message(body) => body.parent,
+                _ => None,
+            },
+            Body::Folded(state) => state.parent,
+        }
+    }
+
     fn fold(&mut self, event: &Event) {
         if let Body::Fresh(_) = self.body {
             self.body = Body::Folded(Box::new(self.state()));

@@ -27,6 +27,7 @@ mod dedupe;
 mod membership;
 mod message;
 mod operator;
+mod past;
 mod people;
 mod presence;
 mod queue;

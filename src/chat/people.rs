@@ -17,7 +17,7 @@ use super::rate::Bucket;
 use super::receipt::Receipt;
 use super::typing::Typing;
 use crate::limits::Rate;
-use crate::model::{Profile, Role, SessionId, UserId, Version};
+use crate::model::{Mono, Profile, Role, SessionId, UserId, Version};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct UserIndex(usize);
@@ -72,6 +72,13 @@ impl People {
         match self.by_id.get(&profile.id) {
             Some(&user) => user,
             None => self.insert(profile.clone(), unknown),
+        }
+    }
+
+    /// Another rate for everyone's events.
+    pub fn set_rate(&mut self, rate: Rate, now: Mono) {
+        for (_, user) in &mut self.users {
+            user.bucket.set_rate(rate, now);
         }
     }
 

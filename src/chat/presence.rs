@@ -22,7 +22,7 @@ use super::conversation::Conversation;
 use super::people::UserIndex;
 use super::{Audience, Effect, Effects};
 use crate::limits::{CROWD, PRESENCE_TICK_MS};
-use crate::model::{Mono, SessionId, Signal, Version};
+use crate::model::{Mono, Reply, SessionId, Signal, Version};
 
 /// A crowd is over when so few are left.
 const CROWD_OVER: usize = CROWD * 9 / 10;
@@ -91,6 +91,10 @@ impl Conversation {
             self.size_changed();
         }
         self.presence_changed(user);
+        if version == Version::V2 {
+            out.push(Effect::Reply { session, reply: self.who_is_online(user) });
+            return;
+        }
         self.tell_status(user, Audience::One(session), out);
         if !self.is_crowd() {
             for at in 0..self.presence.announced.len() {
@@ -101,9 +105,25 @@ impl Conversation {
                     out.push(Effect::Signal { audience: Audience::One(session), signal });
                 }
             }
-        } else if version == Version::V2 {
-            out.push(Effect::Signal { audience: Audience::One(session), signal: self.count() });
         }
+    }
+
+    /// For a v2 socket that comes in: its own user and everyone who is announced, or how many a crowd
+    /// is. Who came in the same tick follows with the tick.
+    fn who_is_online(&self, user: UserIndex) -> Reply {
+        if self.is_crowd() {
+            return Reply::Presence { online: Vec::new(), count: self.present() };
+        }
+        let others = self.presence.announced.iter().filter(|other| **other != user);
+        let mut online: Vec<_> =
+            others.chain([&user]).map(|user| self.people[*user].profile.id.clone()).collect();
+        online.sort();
+        let count = u32::try_from(online.len()).unwrap_or(u32::MAX);
+        Reply::Presence { online, count }
+    }
+
+    fn present(&self) -> u32 {
+        u32::try_from(self.presence.present).unwrap_or(u32::MAX)
     }
 
     /// The last socket of the user is gone.
@@ -253,6 +273,6 @@ impl Conversation {
     }
 
     fn count(&self) -> Signal {
-        Signal::PresenceCount { count: u32::try_from(self.presence.present).unwrap_or(u32::MAX) }
+        Signal::PresenceCount { count: self.present() }
     }
 }

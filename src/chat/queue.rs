@@ -15,7 +15,7 @@ use super::decide::Speaker;
 use super::people::UserIndex;
 use super::recall::Answer;
 use super::refusals::{COMMANDS_WAITING, NOT_ALLOWED, STORAGE_UNAVAILABLE};
-use super::{Effects, Ids};
+use super::{Effect, Effects, Ids};
 use crate::limits::WAITING_COMMANDS_MAX;
 use crate::model::{Command, LoadKey, Loaded, MessageId, Request, Role};
 
@@ -52,6 +52,11 @@ impl Conversation {
         ids: &mut dyn Ids,
         out: &mut Effects,
     ) {
+        if let Command::Send { client_msg_id: Some(_), .. } = &request.command
+            && self.dedupe.begin_filter()
+        {
+            out.push(Effect::Load(LoadKey::FirstSends(None)));
+        }
         let missing = self.missing(speaker.user, &request.command);
         if self.queue.is_empty() && missing.is_empty() {
             self.decide(speaker, request, None, ids, out);
@@ -102,6 +107,17 @@ impl Conversation {
             user: user.clone(),
             client_msg_id: client_msg_id.to_owned(),
         })
+    }
+
+    /// A step of the filter of first sends.
+    pub(super) fn filter_loaded(&mut self, state: Loaded, out: &mut Effects) {
+        let Loaded::FirstSends(step) = state else {
+            self.dedupe.give_up_filter();
+            return;
+        };
+        if let Some(last) = self.dedupe.go_on_with_filter(step) {
+            out.push(Effect::Load(LoadKey::FirstSends(Some(last))));
+        }
     }
 
     /// The store surely has no message of this id here.

@@ -35,6 +35,14 @@ impl Bucket {
         }
     }
 
+    /// Another rate from now on. What is left is kept, as far as it fits.
+    pub fn set_rate(&mut self, rate: Rate, now: Mono) {
+        self.level = self.level_at(now);
+        self.at = self.at.max(now);
+        self.rate = rate;
+        self.level = self.level.min(self.capacity());
+    }
+
     /// Puts back a token that was taken in vain.
     pub fn give_back(&mut self) {
         self.level = (self.level + TOKEN).min(self.capacity());
@@ -98,6 +106,19 @@ mod tests {
     fn a_rate_of_nothing_never_refills() {
         check(0, 1, &[(0, Ok(())), (u64::MAX, Err(60_000))]);
         check(5, 0, &[(0, Err(200)), (10_000, Err(200))]);
+    }
+
+    #[test]
+    fn another_rate_holds_at_once_and_keeps_what_is_left() {
+        let mut bucket = Bucket::new(Rate { per_second: 5, burst: 2 });
+        assert_eq!((bucket.take(Mono(0)), bucket.take(Mono(0))), (Ok(()), Ok(())));
+        // 100 ms at the old rate are half a token.
+        bucket.set_rate(Rate { per_second: 100, burst: 20 }, Mono(100));
+        assert_eq!(bucket.take(Mono(100)), Err(5));
+        assert_eq!(bucket.take(Mono(105)), Ok(()));
+        assert_eq!(bucket.full_at(), Mono(305));
+        bucket.set_rate(Rate { per_second: 1, burst: 1 }, Mono(305));
+        assert_eq!((bucket.take(Mono(305)), bucket.take(Mono(305))), (Ok(()), Err(1_000)));
     }
 
     #[test]

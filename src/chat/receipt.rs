@@ -59,6 +59,8 @@ pub(super) struct Receipt {
     knowledge: Knowledge,
     read: MessageId,
     mark: MessageId,
+    /// The mark's message as counted from the conversation's first: unread counts are differences.
+    ordinal: u64,
     kept: Kept,
     waiting: Vec<WaitingReceipt>,
     /// In a crowd: when one was told last, and whether a newer one waits for its second.
@@ -77,6 +79,7 @@ impl Receipt {
             knowledge: Knowledge::No,
             read: MessageId(0),
             mark: MessageId(0),
+            ordinal: 0,
             kept: Kept::Store,
             waiting: Vec::new(),
             told_at: None,
@@ -91,6 +94,11 @@ impl Receipt {
 
     pub fn mark(&self) -> MessageId {
         self.mark
+    }
+
+    /// The mark with its ordinal, as far as it is in memory.
+    pub fn marked(&self) -> Option<(MessageId, u64)> {
+        (self.mark > MessageId(0)).then_some((self.mark, self.ordinal))
     }
 
     /// Nothing is lost when this is forgotten.
@@ -190,6 +198,7 @@ impl Conversation {
     ) {
         let held = &mut self.people[user];
         held.receipt.mark = message;
+        held.receipt.ordinal = ordinal;
         held.receipt.kept = Kept::Undurable;
         let user = held.profile.id.clone();
         out.push(Effect::Mark(Mark { user, message, ordinal, at: self.wall }));
@@ -344,7 +353,10 @@ impl Conversation {
         receipt.knowledge = Knowledge::Yes;
         if let Some(mark) = mark {
             receipt.read = receipt.read.max(mark.message);
-            receipt.mark = receipt.mark.max(mark.message);
+            if mark.message > receipt.mark {
+                receipt.mark = mark.message;
+                receipt.ordinal = mark.ordinal;
+            }
         }
         self.settle_receipts(user, out);
         self.may_release(user);

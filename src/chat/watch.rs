@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, Settings};
-use crate::model::{MessageId, Seq, SessionId};
+use crate::model::{MessageId, Now, Seq, SessionId};
 
 impl Conversation {
     /// The newest receipt of the session's user: those at or below it say nothing new.
@@ -17,8 +17,12 @@ impl Conversation {
         self.seals.sealed()
     }
 
-    /// Settings that were reloaded, for what comes. Buckets that are in use keep their rate.
-    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+    /// Settings that were reloaded. Buckets keep what is left in them.
+    pub fn set_settings(&mut self, settings: Arc<Settings>, now: Now) {
+        self.observe(now);
+        let limits = &settings.limits;
+        self.bucket.set_rate(limits.events_per_conversation, self.mono);
+        self.people.set_rate(limits.events_per_user, self.mono);
         self.settings = settings;
     }
 }

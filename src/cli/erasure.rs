@@ -109,7 +109,7 @@ impl Work {
         self.seal()?;
         let met = self.take_out(user, until)?;
         // Names that shards still have in memory were read before.
-        self.command_all(vec![AdminCommand::Refresh { user: user.clone() }])?;
+        self.command_all(vec![AdminCommand::ReadAnew { user: user.clone() }])?;
         self.orders.user_erased(user.clone(), begun_at, met);
         self.wait_until(|| {
             let erasure = self.read.erasure(user)?;

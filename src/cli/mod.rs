@@ -3,12 +3,14 @@
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
 
+mod api;
 mod check_config;
 mod demo;
 mod demo_secret;
 mod erasure;
 mod flags;
 mod launch;
+mod metrics;
 mod preflight;
 mod serve;
 mod server;

@@ -13,14 +13,19 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::api::Memberships;
 use super::erasure::Eraser;
 use super::launch::{Launch, Mode};
+use super::metrics::Metrics;
 use crate::auth::SetupError;
 use crate::chat;
 use crate::config::{self, Reload, Settings};
-use crate::http::{self, AdminSettings, AdminToken, HttpHandle, HttpPorts, HttpSettings};
+use crate::http::{
+    self, AdminSettings, AdminToken, ApiSettings, HttpHandle, HttpPorts, HttpSettings,
+};
 use crate::mailbox::{Receiver, Sender, ring};
 use crate::model::{ConversationId, Epoch, Erasure, UserId, Wall};
 use crate::node::admin::AdminCommand;
@@ -32,7 +37,8 @@ use crate::node::links::AdminOrder;
 use crate::node::placement::Placement;
 use crate::node::shard::ShardSettings;
 use crate::reactor::{self, CorePlan, Plan, Pulse, RingError, Waker};
-use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreSettings};
+use crate::store::{Ended, OpenError, ReadHandle, ShardPorts, Store, StoreCounters, StoreSettings};
+use crate::telemetry::Counters;
 use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
@@ -90,15 +96,30 @@ pub fn serve(
     let wakers: Vec<Waker> = (0..shards).map(|_| Waker::new()).collect();
     let ports = wakers.iter().map(|w| ShardPorts { doorbell: w.bell.clone() }).collect();
     let fatal = Arc::new(|context: String| reactor::fatal(&context));
-    let (store, ends) = opened.start(ports, fatal)?;
+    let (counters, writers) = Counters::new(shards);
+    let for_store = StoreCounters { log: writers.log, pages: writers.pages };
+    let (store, ends) = opened.counted_by(for_store).start(ports, fatal)?;
     let placement = Placement {
         seed: getrandom::u64().map_err(ServerError::Random)?,
         cores: u16::try_from(shards).unwrap_or(u16::MAX),
     };
     let (gate, admin_ends) = AdminGate::new(&wakers, placement);
-    let health = Arc::new(Health::default());
     let gate = Arc::new(gate);
-    let http = start_http(launch, gate.clone(), store.read_handle(), health.clone())?;
+    let health = Arc::new(Health::default());
+    let access = settings.access;
+    let metrics = Metrics::new(counters, &store, logs, health.clone());
+    let ports = HttpPorts {
+        shards: gate.clone(),
+        questions: gate.clone(),
+        memberships: Arc::new(Memberships { read: store.read_handle(), access }),
+        directory: Arc::new(Directory(store.read_handle())),
+        health: health.clone(),
+        metrics: Arc::new(metrics),
+    };
+    let current: http::Gate = Arc::new(ArcSwap::from_pointee(reloadable(settings)?));
+    let listening = listening(address);
+    let api = ApiSettings { gate: current.clone(), access, listening };
+    let http = start_http(launch, ports, api)?;
     let hand_to_http = {
         let http = http.clone();
         Box::new(move |fd, read| http.hand_over(fd, read))
@@ -107,21 +128,24 @@ pub fn serve(
         .into_iter()
         .zip(listeners)
         .zip(admin_ends)
+        .zip(writers.cores)
         .enumerate()
-        .map(|(index, ((store, listener), admin))| CorePlan {
+        .map(|(index, (((store, listener), admin), counters))| CorePlan {
             settings: core_settings(launch, index, placement, epoch, address),
             listener,
             store,
             admin,
+            counters,
         })
         .collect();
     let running = reactor::start(Plan {
         cores,
         wakers,
-        reloadable: Arc::new(reloadable(settings)?),
+        reloadable: current.load_full(),
         admissions: Admissions::new(&settings.limits, caps(settings)),
         hand_to_http,
         descriptors_max: descriptors_max(),
+        http: http.heartbeat(),
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
@@ -129,7 +153,7 @@ pub fn serve(
     ready(Addresses { public: address, admin: http.admin_address() });
     let eraser =
         Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
-    wait_for_the_end(launch, logs, &running)?;
+    Live { launch, logs, running: &running, gate: current }.wait_for_the_end()?;
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
     eraser.stop();
@@ -146,9 +170,8 @@ pub fn serve(
 
 fn start_http(
     launch: &Launch,
-    gate: Arc<AdminGate>,
-    read: ReadHandle,
-    health: Arc<Health>,
+    ports: HttpPorts,
+    api: ApiSettings,
 ) -> Result<HttpHandle, ServerError> {
     let admin = match launch.settings.admin_side() {
         Some((listen, token)) => {
@@ -167,8 +190,7 @@ fn start_http(
             .collect(),
         Mode::Serve(_) => Vec::new(),
     };
-    let settings = HttpSettings { admin, demo_users, bounds: Default::default() };
-    let ports = HttpPorts { shards: gate, directory: Arc::new(Directory(read)), health };
+    let settings = HttpSettings { admin, api, demo_users, bounds: Default::default() };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
@@ -220,10 +242,7 @@ fn core_settings(
         },
         buckets: if is_limited { Buckets::On } else { Buckets::Off },
         trusted_proxies: settings.trusted_proxies.clone(),
-        listening: match address.ip().is_loopback() {
-            true => Listening::Loopback,
-            false => Listening::Public,
-        },
+        listening: listening(address),
         echo: match launch.mode {
             Mode::Demo(_) => EchoEndpoint::Served,
             Mode::Serve(_) => EchoEndpoint::Absent,
@@ -234,6 +253,13 @@ fn core_settings(
         },
         max_session_ms: settings.max_session_s.saturating_mul(1_000),
         placement,
+    }
+}
+
+fn listening(address: SocketAddr) -> Listening {
+    match address.ip().is_loopback() {
+        true => Listening::Loopback,
+        false => Listening::Public,
     }
 }
 
@@ -263,56 +289,67 @@ fn reloadable(settings: &Settings) -> Result<Reloadable, SetupError> {
     })
 }
 
-/// Signals, until one says stop.
-fn wait_for_the_end(
-    launch: &Launch,
-    logs: &Logs,
-    running: &reactor::Running,
-) -> Result<(), ServerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ServerError::Signals)?;
-    runtime.block_on(async {
-        let on = |kind| signal(kind).map_err(ServerError::Signals);
-        let mut hangup: Signal = on(SignalKind::hangup())?;
-        let mut terminate = on(SignalKind::terminate())?;
-        let mut interrupt = on(SignalKind::interrupt())?;
-        let mut current = launch.settings.clone();
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => reload(launch, &mut current, logs, running),
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-            }
-        }
-    })
+/// The server while it serves.
+struct Live<'a> {
+    launch: &'a Launch,
+    logs: &'a Logs,
+    running: &'a reactor::Running,
+    gate: http::Gate,
 }
 
-/// SIGHUP: takes what may change; with any mistake nothing changes.
-fn reload(launch: &Launch, current: &mut Settings, logs: &Logs, running: &reactor::Running) {
-    let Mode::Serve(sources) = &launch.mode else { return };
-    let resolved = super::checked(sources);
-    for mistake in &resolved.mistakes {
-        tracing::error!(%mistake, "settings not reloaded");
+impl Live<'_> {
+    /// Signals, until one says stop.
+    fn wait_for_the_end(&self) -> Result<(), ServerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ServerError::Signals)?;
+        runtime.block_on(async {
+            let on = |kind| signal(kind).map_err(ServerError::Signals);
+            let mut hangup: Signal = on(SignalKind::hangup())?;
+            let mut terminate = on(SignalKind::terminate())?;
+            let mut interrupt = on(SignalKind::interrupt())?;
+            let mut current = self.launch.settings.clone();
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => self.reload(&mut current),
+                    _ = terminate.recv() => return Ok(()),
+                    _ = interrupt.recv() => return Ok(()),
+                }
+            }
+        })
     }
-    if !resolved.mistakes.is_empty() {
-        return;
+
+    /// SIGHUP: takes what may change; with any mistake nothing changes.
+    fn reload(&self, current: &mut Settings) {
+        let Mode::Serve(sources) = &self.launch.mode else { return };
+        let resolved = super::checked(sources);
+        for mistake in &resolved.mistakes {
+            tracing::error!(%mistake, "settings not reloaded");
+        }
+        if !resolved.mistakes.is_empty() {
+            return;
+        }
+        let changes = Reload::between(current, &resolved.settings);
+        self.logs.set_level(resolved.settings.log.level);
+        match reloadable(&resolved.settings) {
+            Ok(reloadable) => {
+                let reloadable = Arc::new(reloadable);
+                self.gate.store(reloadable.clone());
+                self.running.reload(reloadable);
+            }
+            Err(error) => return tracing::error!(%error, "settings not reloaded"),
+        }
+        let needs_restart = changes.needs_restart;
+        tracing::info!(applied = ?changes.applied, ?needs_restart, "reloaded");
+        *current = resolved.settings;
     }
-    let changes = Reload::between(current, &resolved.settings);
-    logs.set_level(resolved.settings.log.level);
-    match reloadable(&resolved.settings) {
-        Ok(reloadable) => running.reload(Arc::new(reloadable)),
-        Err(error) => return tracing::error!(%error, "settings not reloaded"),
-    }
-    tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "reloaded");
-    *current = resolved.settings;
 }
 
 /// The way of admin commands from the HTTP thread to the shards.
-struct AdminGate {
-    placement: Placement,
-    rings: Vec<Mutex<Sender<AdminOrder>>>,
+pub(super) struct AdminGate {
+    pub(super) placement: Placement,
+    pub(super) rings: Vec<Mutex<Sender<AdminOrder>>>,
 }
 
 impl AdminGate {
@@ -342,7 +379,7 @@ impl AdminGate {
                 self.placement.of_conversation(conversation)
             }
             AdminCommand::EraseUser { user }
-            | AdminCommand::Refresh { user }
+            | AdminCommand::ReadAnew { user }
             | AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
         };
         usize::from(core)
@@ -353,7 +390,7 @@ impl http::Shards for AdminGate {
     fn send(&self, command: AdminCommand, reply: http::AdminReply) -> Result<(), http::Busy> {
         let ring = &self.rings[self.owner(&command)];
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.push((command, reply)).map_err(|_| http::Busy)?;
+        ring.push((command, reply).into()).map_err(|_| http::Busy)?;
         ring.ring();
         Ok(())
     }
@@ -425,6 +462,7 @@ impl http::Health for Health {
             oldest_turn_ms: quiet.max().unwrap_or(0),
             is_listening: !pulses.is_empty(),
             is_accepting: pulses.iter().all(|pulse| pulse.is_accepting.load(Ordering::Relaxed)),
+            has_room: pulses.iter().all(|pulse| pulse.has_room.load(Ordering::Relaxed)),
             is_draining: self.is_draining.load(Ordering::Relaxed),
         }
     }

@@ -18,15 +18,19 @@ use super::handover::{Counters, count};
 use super::input::{
     InConversation, Input, MemberBody, Nothing, OfUser, Page, ProfileBody, RevokeBody,
 };
-use super::ports::{ConversationEntry, Directory, Health, MemberEntry, Shards, Unreadable};
+use super::ports::{
+    ConversationEntry, Directory, Health, MemberEntry, Metrics, Shards, Unreadable,
+};
 use super::token::AdminToken;
-use super::{HttpBounds, HttpPorts, admin_erase, health, instant};
+use super::{HttpBounds, HttpPorts, admin_erase, health, instant, metrics};
 use crate::model::{ConversationId, Profile, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
 pub struct Admin {
     shards: Arc<dyn Shards>,
     directory: Arc<dyn Directory>,
+    pub metrics: Arc<dyn Metrics>,
+    pub counters: Arc<Counters>,
     pub bounds: HttpBounds,
 }
 
@@ -63,6 +67,7 @@ pub fn routes(
         .route("/admin/users/{user}", put(set_profile))
         .route("/admin/users/{user}/revoke", post(revoke))
         .route("/admin/users/{user}/erase", post(admin_erase::erase).get(admin_erase::erasure))
+        .route("/metrics", get(metrics::show))
         .fallback(async || Failure::NO_SUCH_PATH)
         .with_state(Arc::new(admin))
         .layer(middleware::from_fn_with_state(guard, authorize))
@@ -88,8 +93,14 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 impl Admin {
-    pub fn new(ports: &HttpPorts, bounds: HttpBounds) -> Admin {
-        Admin { shards: ports.shards.clone(), directory: ports.directory.clone(), bounds }
+    pub fn new(ports: &HttpPorts, bounds: HttpBounds, counters: Arc<Counters>) -> Admin {
+        Admin {
+            shards: ports.shards.clone(),
+            directory: ports.directory.clone(),
+            metrics: ports.metrics.clone(),
+            counters,
+            bounds,
+        }
     }
 
     /// Sends a command and waits until its outcome is durable.

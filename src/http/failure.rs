@@ -59,8 +59,11 @@ impl IntoResponse for Failure {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
             }
             StatusCode::UNAUTHORIZED => {
-                let scheme = HeaderValue::from_static("Bearer realm=\"loquat admin\"");
-                headers.insert(header::WWW_AUTHENTICATE, scheme);
+                let scheme = match self.code {
+                    "unauthorized" => "Bearer realm=\"loquat admin\"",
+                    _ => "Bearer realm=\"loquat\"",
+                };
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
             _ => {}
         }

@@ -1,5 +1,8 @@
 //! `/livez` and `/readyz`, the same on both ports. Alive: restart the process when it is not.
 //! Ready: send it clients.
+//!
+//! The thread that answers here is watched like the reactors: when it gives no sign of life the process
+//! ends by itself, whether anybody asks or not.
 
 use std::sync::Arc;
 
@@ -32,6 +35,10 @@ impl Vitals {
             let sentence = "the store takes no records now";
             return Err(Failure::unavailable("storage_unavailable", sentence));
         }
+        if !self.has_room {
+            let sentence = "there is too little memory for more clients";
+            return Err(Failure::unavailable("overload", sentence));
+        }
         self.live()
     }
 }
@@ -56,6 +63,7 @@ mod tests {
         oldest_turn_ms: 15_000,
         is_listening: true,
         is_accepting: true,
+        has_room: true,
         is_draining: false,
     };
 
@@ -69,6 +77,7 @@ mod tests {
         check(Vitals { oldest_turn_ms: 15_001, ..FINE }, Some("stalled"), Some("stalled"));
         check(Vitals { is_listening: false, ..FINE }, None, Some("starting"));
         check(Vitals { is_accepting: false, ..FINE }, None, Some("storage_unavailable"));
+        check(Vitals { has_room: false, ..FINE }, None, Some("overload"));
         check(Vitals { is_draining: true, ..FINE }, None, Some("draining"));
     }
 }

@@ -51,7 +51,7 @@ pub struct InConversation(pub ConversationId);
 /// `{user}` of the path.
 pub struct OfUser(pub UserId);
 
-async fn path_part(parts: &mut Parts, name: &str) -> Result<String, Failure> {
+pub async fn path_part(parts: &mut Parts, name: &str) -> Result<String, Failure> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| NOT_A_PATH)?;
     let part = params.iter().find(|(found, _)| *found == name).map(|(_, text)| text.to_owned());
     part.ok_or(Failure::NO_SUCH_PATH)

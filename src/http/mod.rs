@@ -1,6 +1,6 @@
 //! The HTTP side: axum on one thread of its own with an ordinary tokio runtime, away from the
-//! reactors. It answers plain requests of the public port (the demo page, health), which reactors
-//! hand over with the bytes they have read, and the admin API on a port of its own.
+//! reactors. It answers plain requests of the public port (`/api`, the demo page, health), which
+//! reactors hand over with the bytes they have read, and the admin API on a port of its own.
 //!
 //! Invariants: `hand_over` never blocks; a handed-over connection serves one request and is gone
 //! within `timeout_ms` and a short linger; no store call runs on this thread (directory reads have
@@ -8,22 +8,26 @@
 
 mod admin;
 mod admin_erase;
+mod api;
 mod failure;
 mod handover;
 mod health;
 mod input;
 mod instant;
 mod listener;
+mod metrics;
 mod page;
 mod ports;
 mod public;
 mod rewound;
 mod token;
 
+pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
 pub use page::{DemoUser, PageError};
 pub use ports::{
-    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Shards, Unreadable, Vitals,
+    AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Metrics,
+    Questions, Shards, Unreadable, Vitals,
 };
 pub use token::{AdminToken, TokenError};
 
@@ -38,6 +42,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::limits::{HTTP_REQUESTS_MAX, HTTP_TIMEOUT_MS};
+use crate::telemetry::Heartbeat;
 use admin::Admin;
 use handover::{Intake, Outlet};
 
@@ -45,10 +50,13 @@ use handover::{Intake, Outlet};
 const READ_THREADS: usize = 4;
 /// At stop: how long requests under way may still take, and blocking reads after them.
 const STOP_MS: u64 = 1_000;
+/// How often the thread gives a sign of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 pub struct HttpSettings {
     /// `None`: no admin API.
     pub admin: Option<AdminSettings>,
+    pub api: ApiSettings,
     /// The users of the demo page, which stands at `/` when there are any.
     pub demo_users: Vec<DemoUser>,
     pub bounds: HttpBounds,
@@ -99,8 +107,11 @@ impl HttpBounds {
 #[derive(Clone)]
 pub struct HttpPorts {
     pub shards: Arc<dyn Shards>,
+    pub questions: Arc<dyn Questions>,
+    pub memberships: Arc<dyn Memberships>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
+    pub metrics: Arc<dyn Metrics>,
 }
 
 /// The HTTP thread's handle: one copy for each reactor. The thread ends at [`HttpHandle::stop`], or
@@ -112,6 +123,7 @@ pub struct HttpHandle {
 }
 
 struct Shared {
+    heartbeat: Arc<Heartbeat>,
     stop: watch::Sender<bool>,
     admin_address: Option<SocketAddr>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -126,7 +138,8 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         .build()?;
     let bounds = settings.bounds;
     let document = page::document(&settings.demo_users).map_err(io::Error::other)?;
-    let public = public::routes(document, ports.health.clone());
+    let api = api::routes(settings.api, &ports, bounds);
+    let public = public::routes(document, ports.health.clone(), api);
     let (intake, outlet) = handover::channel(bounds);
     let (stop, stopped) = watch::channel(false);
     let mut admin_address = None;
@@ -135,14 +148,18 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         let bound = bind(&runtime, listen)?;
         admin_address = Some(bound.local_addr()?);
         let counters = intake.counters();
-        let router = admin::routes(Admin::new(&ports, bounds), token, counters, ports.health);
+        let admin = Admin::new(&ports, bounds, counters.clone());
+        let router = admin::routes(admin, token, counters, ports.health);
         listener = Some(listener::Listener::new(bound, router, bounds));
     }
+    let heartbeat = Arc::new(Heartbeat::default());
+    let work = Work { public, outlet, listener, heartbeat: heartbeat.clone() };
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || run(runtime, Work { public, outlet, listener }, stopped))?;
+        .spawn(move || run(runtime, work, stopped))?;
     let thread = Mutex::new(Some(thread));
-    Ok(HttpHandle { intake, shared: Arc::new(Shared { stop, admin_address, thread }) })
+    let shared = Arc::new(Shared { heartbeat, stop, admin_address, thread });
+    Ok(HttpHandle { intake, shared })
 }
 
 fn bind(runtime: &Runtime, listen: SocketAddr) -> io::Result<tokio::net::TcpListener> {
@@ -157,9 +174,12 @@ struct Work {
     public: axum::Router,
     outlet: Outlet,
     listener: Option<listener::Listener>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 fn run(runtime: Runtime, work: Work, stopped: watch::Receiver<bool>) {
+    let heartbeat = work.heartbeat.clone();
+    runtime.spawn(beat(heartbeat.clone()));
     runtime.block_on(async move {
         let admin = work.listener.map(|it| tokio::spawn(it.run(stopped.clone())));
         let rest = work.outlet.run(work.public, stopped).await;
@@ -172,7 +192,17 @@ fn run(runtime: Runtime, work: Work, stopped: watch::Receiver<bool>) {
         };
         let _ = tokio::time::timeout(Duration::from_millis(STOP_MS), all_done).await;
     });
+    heartbeat.end();
     runtime.shutdown_timeout(Duration::from_millis(STOP_MS));
+}
+
+/// Shows that the thread's tasks still get their turn.
+async fn beat(heartbeat: Arc<Heartbeat>) {
+    let mut seconds = tokio::time::interval(BEAT_EVERY);
+    loop {
+        seconds.tick().await;
+        heartbeat.beat();
+    }
 }
 
 impl HttpHandle {
@@ -185,6 +215,11 @@ impl HttpHandle {
     /// Where the admin API listens, the port filled in.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.shared.admin_address
+    }
+
+    /// Beats while the thread serves. Whoever watches it ends the process when it does not.
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        self.shared.heartbeat.clone()
     }
 
     pub fn counts(&self) -> HttpCounts {

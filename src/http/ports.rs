@@ -1,8 +1,10 @@
 //! What the HTTP side needs from the rest of the server, as traits: whoever wires the process
 //! together implements them. No tokio here, so that implementers need none.
 
-use crate::model::{ConversationId, Erasure, Role, UserId, Wall};
+use super::handover::HttpCounts;
+use crate::model::{ConversationId, Erasure, Identity, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
+use crate::node::question::{AnswerTo, Question};
 
 /// Called at most once, from any thread, when the outcome is durable. Dropping it uncalled is
 /// answered with 503.
@@ -17,6 +19,12 @@ pub struct Busy;
 pub trait Shards: Send + Sync {
     /// Must not block: it is called on the HTTP thread.
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
+}
+
+/// The shards, as `/api` sees them.
+pub trait Questions: Send + Sync {
+    /// Must not block: it is called on the HTTP thread. The answer comes at most once, from any thread.
+    fn ask(&self, question: Question, to: AnswerTo) -> Result<(), Busy>;
 }
 
 /// The store could not read; what was wrong is in its own log.
@@ -63,6 +71,21 @@ pub trait Directory: Send + Sync {
     fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable>;
 }
 
+/// What `/api` lists before any shard is asked; it may block like [`Directory`].
+pub trait Memberships: Send + Sync {
+    /// Tokens of this user that were issued before are refused.
+    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, Unreadable>;
+
+    /// The conversations of the list that is this user's own: memberships, or, where tokens or nothing
+    /// say who may enter, those in which the user has sent or read anything.
+    fn of_user(
+        &self,
+        identity: &Identity,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, Unreadable>;
+}
+
 /// How the process is doing, read on each probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vitals {
@@ -72,10 +95,18 @@ pub struct Vitals {
     pub is_listening: bool,
     /// The store takes records.
     pub is_accepting: bool,
+    /// There is memory for more sockets.
+    pub has_room: bool,
     /// SIGTERM came.
     pub is_draining: bool,
 }
 
 pub trait Health: Send + Sync {
     fn vitals(&self) -> Vitals;
+}
+
+/// The metrics, as text that Prometheus reads. This may block: it runs on a thread of its own kind.
+pub trait Metrics: Send + Sync {
+    /// `http`: what the HTTP side itself has counted.
+    fn exposition(&self, http: HttpCounts) -> String;
 }

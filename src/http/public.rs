@@ -1,4 +1,4 @@
-//! What the public port answers to plain requests: the demo page, health, and 404 for the rest.
+//! What the public port answers to plain requests: `/api`, the demo page, health, and 404 for the rest.
 //! Requests with a body are refused: nothing here takes one.
 
 use std::sync::Arc;
@@ -15,10 +15,9 @@ use super::health;
 use super::page::{self, Document};
 use super::ports::Health;
 
-/// A router for `/api` would be nested here with its CORS layer (Authorization; GET, OPTIONS; the
-/// origins that the upgrade takes); nothing else on this port is meant for other origins.
-pub fn routes(document: Option<Document>, health: Arc<dyn Health>) -> Router {
-    let mut router = health::routes(health);
+/// Only what is below `/api` is meant for pages of other origins.
+pub fn routes(document: Option<Document>, health: Arc<dyn Health>, api: Router) -> Router {
+    let mut router = health::routes(health).nest("/api", api);
     if let Some(document) = document {
         let page = Router::new().route("/", get(show)).with_state(Arc::new(document));
         router = router.merge(page);

@@ -1,8 +1,10 @@
 //! What a client asks for, decoded and within its limits, but not yet decided.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use super::id::MessageId;
+use super::id::{Epoch, MessageId, Seq};
+use super::state::HistoryQuery;
 
 /// Which dialect of the protocol a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,6 +13,53 @@ pub enum Version {
     V1,
     /// `?v=2`: acks, resume, history.
     V2,
+}
+
+/// Where a v2 socket wants to go on (`?since=SEQ&epoch=E`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResumeFrom {
+    /// The last event that the client has.
+    pub since: Seq,
+    /// The log that it had it from; without one, this log.
+    pub epoch: Option<Epoch>,
+}
+
+/// What one text message of a client asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked<'a> {
+    /// Something that the conversation decides.
+    Conversation(Request<'a>),
+    /// v2: something about the past or about the session itself, which changes no conversation.
+    Session(SessionRequest<'a>),
+}
+
+/// The same as [`Request`] for what a session is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRequest<'a> {
+    pub reference: Option<Cow<'a, str>>,
+    pub command: SessionCommand<'a>,
+}
+
+#[derive(Clone, PartialEq)]
+pub enum SessionCommand<'a> {
+    /// `limit` is 1 to `HISTORY_MESSAGES_MAX`.
+    History(HistoryQuery),
+    Ping,
+    /// At most `TOKEN_BYTES_MAX` bytes.
+    RefreshToken {
+        token: Cow<'a, str>,
+    },
+}
+
+impl fmt::Debug for SessionCommand<'_> {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionCommand::History(query) => write!(f, "History({query:?})"),
+            SessionCommand::Ping => f.write_str("Ping"),
+            SessionCommand::RefreshToken { .. } => f.write_str("RefreshToken"),
+        }
+    }
 }
 
 /// A command with the client's own name for it (`ref`, ≤ 64 bytes), echoed by its ack or error.
@@ -55,6 +104,22 @@ pub enum ReactAction {
     Toggle,
     Add,
     Remove,
+}
+
+impl SessionRequest<'_> {
+    pub fn into_owned(self) -> SessionRequest<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        SessionRequest {
+            reference: self.reference.map(own),
+            command: match self.command {
+                SessionCommand::History(query) => SessionCommand::History(query),
+                SessionCommand::Ping => SessionCommand::Ping,
+                SessionCommand::RefreshToken { token } => {
+                    SessionCommand::RefreshToken { token: own(token) }
+                }
+            },
+        }
+    }
 }
 
 impl Request<'_> {

@@ -14,6 +14,29 @@ pub struct Event {
     pub body: EventBody,
 }
 
+impl Event {
+    /// The message whose text this event carries.
+    pub fn text_of(&self) -> Option<MessageId> {
+        match &self.body {
+            EventBody::Message(body) => Some(body.id),
+            EventBody::Edit { message, .. } => Some(*message),
+            EventBody::Delete { .. } | EventBody::Reaction { .. } => None,
+        }
+    }
+
+    /// The same event once its message was deleted: no text at all, which no live message has.
+    pub fn without_text(&self) -> Event {
+        let mut event = self.clone();
+        match &mut event.body {
+            EventBody::Message(MessageBody { content, .. }) | EventBody::Edit { content, .. } => {
+                content.clear();
+            }
+            EventBody::Delete { .. } | EventBody::Reaction { .. } => {}
+        }
+        event
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventBody {
     Message(MessageBody),

@@ -122,7 +122,7 @@ named_id!(
 );
 
 /// Unique in the server, increasing within a conversation, below 2^53, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
 pub struct MessageId(pub u64);
 

@@ -1,5 +1,6 @@
 //! What the server says to one socket: acks, errors, close codes.
 
+use super::history::{History, Reader};
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::time::Wall;
 use crate::limits::Limits;
@@ -84,6 +85,40 @@ pub enum Reply {
         epoch: Epoch,
         limits: HelloLimits,
     },
+    /// v2 only.
+    History(Box<History>),
+    /// v2: who is online, in place of a `user_status` for each. A crowd is only counted.
+    Presence {
+        online: Vec<UserId>,
+        count: u32,
+    },
+    /// v2: everything up to `to` was replayed; what follows is live.
+    Resumed(Box<Resumed>),
+    /// v2: what the client has cannot be carried on from; what follows is live from `seq` on.
+    Resync {
+        seq: Seq,
+        epoch: Epoch,
+    },
+    /// v2: `seq` is the last event that this socket was sent.
+    Pong {
+        reference: Option<String>,
+        seq: Seq,
+    },
+    /// v2.
+    TokenExpiring {
+        expires_in_ms: u64,
+    },
+}
+
+/// The end of a replay, with how far everybody has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    pub from: Seq,
+    pub to: Seq,
+    /// At most `MARKS_SHOWN_MAX`, in the order of the users.
+    pub marks: Vec<Reader>,
+    /// How many there are.
+    pub marks_count: u32,
 }
 
 /// What a client should know about this server's settings.

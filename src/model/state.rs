@@ -10,7 +10,7 @@ use super::identity::{Profile, Role};
 use super::time::Wall;
 
 /// A message after everything that happened to it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageState {
     pub id: MessageId,
     pub seq: Seq,
@@ -144,6 +144,23 @@ impl FirstSend {
     }
 }
 
+/// The place of a first send in the store's order: by day, user and id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FirstSendPlace {
+    /// Since the Unix epoch.
+    pub day: u32,
+    pub user: UserId,
+    pub client_msg_id: String,
+}
+
+/// One step through the store's first sends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirstSends {
+    pub places: Vec<FirstSendPlace>,
+    /// There are none behind these.
+    pub is_last: bool,
+}
+
 /// What a command needs to know that is not in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LoadKey {
@@ -153,6 +170,8 @@ pub enum LoadKey {
         user: UserId,
         client_msg_id: String,
     },
+    /// A step through all first sends of the last days, behind this one: for a filter of them.
+    FirstSends(Option<FirstSendPlace>),
     /// The last `n` messages, oldest first.
     Recent(u32),
     /// Marks of at most `n` users.
@@ -165,6 +184,7 @@ pub enum Loaded {
     Message(Option<Box<MessageState>>),
     Mark(Option<Mark>),
     FirstSend(Option<FirstSend>),
+    FirstSends(FirstSends),
     Recent(Vec<MessageState>),
     Marks(Vec<Mark>),
     /// The store could not read it: the command is answered with `storage_unavailable`.

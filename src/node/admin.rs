@@ -62,7 +62,7 @@ pub enum AdminCommand {
         user: UserId,
     },
     /// Lets go of what the store has as well, on all cores: it was changed there behind their backs.
-    Refresh {
+    ReadAnew {
         user: UserId,
     },
     /// Tokens issued before this are refused and live sockets that came with one close with 4001.

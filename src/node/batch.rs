@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::{UserId, Version};
+use crate::model::{Seq, UserId, Version};
 
 /// Whom a segment is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    fn includes(&self, user: &UserId, version: Version) -> bool {
+    pub fn includes(&self, user: &UserId, version: Version) -> bool {
         match self {
             Audience::All => true,
             Audience::AllBut(other) => user != other,
@@ -42,11 +42,26 @@ pub enum Keep {
     IfLevel,
 }
 
+/// How many frames there are of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Frames {
+    pub events: u32,
+    pub signals: u32,
+}
+
+impl std::ops::AddAssign for Frames {
+    fn add_assign(&mut self, other: Frames) {
+        self.events += other.events;
+        self.signals += other.signals;
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
     end: usize,
     audience: Audience,
     keep: Keep,
+    frames: Frames,
 }
 
 /// Whole frames for one conversation, in the order in which they happened.
@@ -54,17 +69,40 @@ struct Segment {
 pub struct Batch {
     bytes: Vec<u8>,
     segments: Vec<Segment>,
+    through: Seq,
 }
 
 impl Batch {
-    /// Appends one segment that `encode` writes: whole frames only.
+    /// Appends the frame of a signal, which `encode` writes.
     pub fn push(&mut self, audience: Audience, keep: Keep, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
+        self.ends_here(audience, keep, Frames { events: 0, signals: 1 });
+    }
+
+    /// Appends the frame of an event, which is never left out.
+    pub fn push_event(&mut self, audience: Audience, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.ends_here(audience, Keep::Always, Frames { events: 1, signals: 0 });
+    }
+
+    fn ends_here(&mut self, audience: Audience, keep: Keep, frames: Frames) {
         let end = self.bytes.len();
         match self.segments.last_mut() {
-            Some(last) if last.audience == audience && last.keep == keep => last.end = end,
-            _ => self.segments.push(Segment { end, audience, keep }),
+            Some(last) if last.audience == audience && last.keep == keep => {
+                last.end = end;
+                last.frames += frames;
+            }
+            _ => self.segments.push(Segment { end, audience, keep, frames }),
         }
+    }
+
+    /// Takes what there is; who gets it has every event up to `through`.
+    pub fn take(&mut self, through: Seq) -> Batch {
+        Batch { through, ..std::mem::take(self) }
+    }
+
+    pub fn through(&self) -> Seq {
+        self.through
     }
 
     pub fn is_empty(&self) -> bool {
@@ -75,19 +113,24 @@ impl Batch {
         &self.bytes
     }
 
-    /// The runs of bytes meant for one socket, as (start, end); neighbours are joined.
+    /// The runs of bytes meant for one socket, as (start, end); neighbours are joined. Says what is
+    /// in them.
     pub fn runs_for(
         &self,
         user: &UserId,
         version: Version,
         level: Level,
         mut run: impl FnMut(usize, usize),
-    ) {
+    ) -> Frames {
+        let mut frames = Frames::default();
         let mut start = 0;
         let mut open: Option<usize> = None;
         for segment in &self.segments {
             let wanted = (level == Level::Level || segment.keep == Keep::Always)
                 && segment.audience.includes(user, version);
+            if wanted {
+                frames += segment.frames;
+            }
             match (wanted, open) {
                 (true, None) => open = Some(start),
                 (false, Some(from)) => {
@@ -101,6 +144,7 @@ impl Batch {
         if let Some(from) = open {
             run(from, start);
         }
+        frames
     }
 
     /// Everyone who is level gets every byte.
@@ -167,6 +211,20 @@ mod tests {
             runs.push(String::from_utf8(batch.bytes()[from..to].to_vec()).unwrap());
         });
         runs
+    }
+
+    #[test]
+    fn each_socket_s_frames_are_counted() {
+        let mut batch = sample();
+        batch.push_event(Audience::All, |out| out.extend(b"e"));
+        batch.push_event(Audience::OnlyV2Of(user(2)), |out| out.extend(b"f"));
+        let check = |number, version, level, events, signals| {
+            let frames = batch.runs_for(&user(number), version, level, |_, _| {});
+            assert_eq!(frames, Frames { events, signals }, "{number} {version:?}");
+        };
+        check(1, Version::V1, Level::Level, 1, 3);
+        check(2, Version::V2, Level::Level, 2, 4);
+        check(3, Version::V2, Level::Behind, 1, 3);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! Head reads the request; Admitting waits for the shard's verdict and reads nothing; Closing has a
 //! close frame (or an HTTP refusal) as the last thing in its outbox, then shuts its sending side and
 //! reads on for a moment, since closing with unread bytes would reset the connection and could destroy
-//! the close frame on its way.
+//! the close frame on its way. A peer that is merely slow is waited for as long as it takes something.
 //!
 //! Liveness: a ping when nothing was received, or nothing sent, for `ping_after_ms`; dead when the ping
 //! was handed whole to TCP and `dead_after_ms` passed without a byte either way; stalled when the
@@ -20,22 +20,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::admission::Permit;
+use super::ceiling::Ceiling;
+use super::closing::Closing;
+use super::mail::Pace;
 use super::outbox::Outbox;
 use super::timers::Alarm;
 use crate::chat::rate::Bucket;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS, Limits, Rate};
+use crate::limits::{FEED_BELOW_BYTES, Limits, TOKEN_GRACE_MS, TOKEN_WARNING_MS};
 use crate::model::{
-    CloseReason, ConversationId, Identity, MessageId, Mono, Seq, SessionId, UserId, Version,
+    CloseReason, ConversationId, Identity, MessageId, Mono, Now, Reply, ResumeFrom, Seq, SessionId,
+    UserId, Version,
 };
-use crate::wire::frame;
 use crate::wire::session::{Session, SessionLimits};
 use crate::wire::upgrade::{HeadReader, Subprotocol, WebSocketKey};
+use crate::wire::{frame, json};
 
 /// What the owner's core needs to finish the upgrade.
 pub struct Adoption {
     pub upgrade: Upgrade,
     pub identity: Arc<Identity>,
     pub version: Version,
+    pub resume: Option<ResumeFrom>,
     pub conversation: ConversationId,
     pub permits: Permits,
     pub peer: IpAddr,
@@ -80,10 +85,37 @@ pub struct Open {
     pub issued_at_ms: Option<u64>,
     pub version: Version,
     pub place: Place,
-    /// Events up to here are the history; live ones come after.
-    pub from: Seq,
+    pub pace: Pace,
+    /// It was sent every event up to here.
+    pub through: Seq,
     pub guard: Guard,
     pub ends_at: Mono,
+    /// v2: the token's own end.
+    pub token: Option<TokenTime>,
+    /// Questions about the past that are under way.
+    pub questions: u8,
+}
+
+/// A v2 socket is warned before its token ends, and closed some time after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenTime {
+    pub expires_at: Mono,
+    pub is_warned: bool,
+}
+
+impl TokenTime {
+    /// By the wall clock now; from here on it does not matter whether that jumps.
+    pub fn new(expires_at_ms: u64, now: Now) -> TokenTime {
+        let left_ms = expires_at_ms.saturating_sub(now.wall.0);
+        TokenTime { expires_at: now.mono.after(left_ms), is_warned: false }
+    }
+
+    fn deadline(self) -> Mono {
+        match self.is_warned {
+            false => Mono(self.expires_at.0.saturating_sub(TOKEN_WARNING_MS)),
+            true => self.expires_at.after(TOKEN_GRACE_MS),
+        }
+    }
 }
 
 /// `/ws/echo`.
@@ -141,37 +173,6 @@ enum Ping {
     Asked {
         unsent: Option<u32>,
     },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Closing {
-    pub until: Mono,
-    pub read_bytes: usize,
-    pub is_shut: bool,
-}
-
-/// A rate for what is never refused: what came too early is owed, and reading pauses until it is paid.
-struct Ceiling {
-    rate: Rate,
-    /// Thousandths; below zero what is owed.
-    level: i64,
-    at: Mono,
-}
-
-impl Ceiling {
-    fn new(rate: Rate) -> Ceiling {
-        Ceiling { rate, level: i64::from(rate.burst) * 1_000, at: Mono(0) }
-    }
-
-    /// One more; in how many ms nothing is owed any more, if something is.
-    fn pass(&mut self, now: Mono) -> Option<u64> {
-        let gained = now.since(self.at).saturating_mul(u64::from(self.rate.per_second));
-        let most = i64::from(self.rate.burst) * 1_000;
-        self.at = self.at.max(now);
-        self.level = self.level.saturating_add_unsigned(gained).min(most) - 1_000;
-        let owed = self.level.min(0).unsigned_abs();
-        (owed > 0).then(|| owed.div_ceil(u64::from(self.rate.per_second).max(1)))
-    }
 }
 
 /// What the guard says of a frame.
@@ -239,6 +240,19 @@ impl Guard {
         }
     }
 
+    /// Rates that were reloaded. Who waits because of the old one waits as long as the new one wants.
+    pub fn set_rates(&mut self, limits: &Limits, now: Mono) {
+        for (bucket, rate) in [(&mut self.frames, limits.frames), (&mut self.pings, limits.pings)] {
+            if let Some(bucket) = bucket {
+                bucket.set_rate(rate, now);
+            }
+        }
+        self.receipts.set_rate(limits.receipts, now);
+        if self.paused_until.is_some() {
+            self.paused_until = Some(now.after(self.receipts.owed_ms().unwrap_or(0)));
+        }
+    }
+
     pub fn bad_frame(&mut self, limits: &Limits, now: Mono) -> Verdict {
         if now.since(self.bad_since) > BAD_WINDOW_MS {
             self.bad_since = now;
@@ -296,8 +310,11 @@ pub enum Due {
     Nothing,
     /// A pause is over: read again.
     Resume,
-    /// Something is in the outbox.
-    Written,
+    /// A warning that the token ends is in the outbox.
+    Warned,
+    /// A ping, or the answer to one, is in the outbox.
+    Pinged,
+    Ponged,
     /// Ask the kernel whether anything unsent was acknowledged.
     Probe,
     /// 408 for a request that came too slowly.
@@ -375,9 +392,12 @@ impl Connection {
     pub fn deadline(&self, limits: &Limits) -> Option<Mono> {
         match &self.phase {
             Phase::Head(_) => Some(self.accepted_at.after(limits.handshake_timeout_ms)),
-            Phase::Open(open) => Some(self.live_deadline(&open.guard, limits).min(open.ends_at)),
+            Phase::Open(open) => {
+                let token = open.token.map_or(Mono(u64::MAX), TokenTime::deadline);
+                Some(self.live_deadline(&open.guard, limits).min(open.ends_at).min(token))
+            }
             Phase::Echo(echo) => Some(self.live_deadline(&echo.guard, limits)),
-            Phase::Closing(closing) => Some(closing.until),
+            Phase::Closing(closing) => Some(closing.deadline()),
             _ => None,
         }
     }
@@ -406,9 +426,9 @@ impl Connection {
         if self.deadline(limits).is_none_or(|deadline| deadline > now) {
             return Due::Nothing;
         }
-        let ends_at = match &self.phase {
+        let ends_at = match &mut self.phase {
             Phase::Head(_) => return Due::HeadTooSlow,
-            Phase::Closing(_) => return Due::Abort,
+            Phase::Closing(closing) => return closing.due(self.outbox.is_empty(), now),
             Phase::Open(open) => open.ends_at,
             _ => Mono(u64::MAX),
         };
@@ -420,6 +440,9 @@ impl Connection {
         }
         let quiet_since = self.last_received.min(self.last_sent);
         self.note_queueing(now);
+        if let Some(due) = self.token_due(now) {
+            return due;
+        }
         let Some(guard) = self.guard() else { return Due::Nothing };
         if guard.paused_until.is_some_and(|until| now >= until) {
             guard.paused_until = None;
@@ -430,13 +453,13 @@ impl Connection {
         }
         if let Some((payload, _)) = guard.late_ping.take_if(|(_, due)| now >= *due) {
             self.outbox.push_own(|out| frame::pong(out, &payload));
-            return Due::Written;
+            return Due::Ponged;
         }
         match guard.ping {
             Ping::None if now >= quiet_since.after(limits.ping_after_ms) => {
                 guard.ping = Ping::Queued;
                 self.outbox.push_own(|out| frame::ping(out, b""));
-                Due::Written
+                Due::Pinged
             }
             Ping::Sent { unsent, .. } => {
                 guard.ping = Ping::Asked { unsent };
@@ -446,8 +469,36 @@ impl Connection {
         }
     }
 
+    /// The token is about to end, or did so a while ago.
+    fn token_due(&mut self, now: Mono) -> Option<Due> {
+        let Phase::Open(open) = &mut self.phase else { return None };
+        let token = open.token.as_mut().filter(|token| token.deadline() <= now)?;
+        if token.is_warned {
+            return Some(Due::Close(CloseReason::TokenExpired));
+        }
+        token.is_warned = true;
+        let reply = Reply::TokenExpiring { expires_in_ms: token.expires_at.since(now) };
+        self.outbox.push_own(|out| json::reply(out, &reply));
+        Some(Due::Warned)
+    }
+
+    /// A socket that follows the log has taken most of what it was sent: `true` once for each piece.
+    pub fn wants_feed(&mut self) -> bool {
+        let is_hungry = self.outbox.bytes() < FEED_BELOW_BYTES;
+        match &mut self.phase {
+            Phase::Open(open) if is_hungry && open.pace == Pace::Following { is_asked: false } => {
+                open.pace = Pace::Following { is_asked: true };
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The kernel still holds `unsent` bytes: acknowledged ones since the last time mean life.
     pub fn probed(&mut self, unsent: u32, now: Mono) -> Due {
+        if let Phase::Closing(closing) = &mut self.phase {
+            return closing.probed(unsent, now);
+        }
         let Some(guard) = self.guard() else { return Due::Nothing };
         match guard.ping {
             Ping::Sent { at, .. } => {
@@ -482,6 +533,9 @@ impl Connection {
         self.last_sent = now;
         self.backlog_since = now;
         let is_empty = self.outbox.is_empty();
+        if let Phase::Closing(closing) = &mut self.phase {
+            closing.note_sent(now);
+        }
         if let Some(guard) = self.guard()
             && guard.ping == Ping::Queued
             && is_empty
@@ -494,15 +548,15 @@ impl Connection {
     /// Nothing more is read as frames: what is in the outbox goes out, then the socket closes.
     pub fn begin_closing(&mut self, now: Mono) {
         self.permits = Permits::default();
-        self.phase =
-            Phase::Closing(Closing { until: now.after(LINGER_MS), read_bytes: 0, is_shut: false });
+        self.phase = Phase::Closing(Closing::new(now));
     }
 
     /// Bytes that arrive behind the end; `true` when there were too many.
     pub fn lingered(&mut self, bytes: usize) -> bool {
-        let Phase::Closing(closing) = &mut self.phase else { return false };
-        closing.read_bytes += bytes;
-        closing.read_bytes > LINGER_BYTES_MAX
+        match &mut self.phase {
+            Phase::Closing(closing) => closing.lingered(bytes),
+            _ => false,
+        }
     }
 
     pub fn session_limits(limits: &Limits) -> SessionLimits {
@@ -513,17 +567,30 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Rate;
 
     #[test]
-    fn what_comes_over_the_ceiling_is_paid_for_by_waiting() {
-        let mut ceiling = Ceiling::new(Rate { per_second: 1_000, burst: 10 });
-        for _ in 0..10 {
-            assert_eq!(ceiling.pass(Mono(0)), None);
+    fn reloaded_rates_hold_for_a_socket_that_waits() {
+        let slow = Rate { per_second: 1, burst: 1 };
+        let fast = Rate { per_second: 1_000, burst: 1_000 };
+        let slow = Limits { frames: slow, receipts: slow, pings: slow, ..Limits::DEFAULT };
+        let fast = Limits { frames: fast, receipts: fast, pings: fast, ..Limits::DEFAULT };
+        let mut guard = Guard::new(&slow, Buckets::On);
+        for _ in 0..11 {
+            guard.receipt(Mono(0));
         }
-        // A whole read buffer of receipts is handled before the pause begins.
-        let pauses: Vec<_> = (0..300).filter_map(|_| ceiling.pass(Mono(0))).collect();
-        assert_eq!(pauses.last(), Some(&300));
-        assert_eq!(ceiling.pass(Mono(300)), Some(1));
-        assert_eq!(ceiling.pass(Mono(400)), None);
+        assert_eq!((guard.frame(Mono(0)), guard.paused_until), (Verdict::Fine, Some(Mono(10_000))));
+        guard.set_rates(&fast, Mono(500));
+        // Half of a token, and nine and a half that are owed.
+        assert_eq!(guard.paused_until, Some(Mono(510)));
+        assert_eq!(guard.frame(Mono(500)), Verdict::RetryAfter(1));
+        assert_eq!(guard.frame(Mono(501)), Verdict::Fine);
+        guard.set_rates(&slow, Mono(2_000));
+        assert_eq!(
+            (guard.frame(Mono(2_000)), guard.ping(b"", &slow, Mono(2_000))),
+            (Verdict::Fine, Verdict::Fine)
+        );
+        assert_eq!(guard.frame(Mono(2_000)), Verdict::RetryAfter(1_000));
+        assert_eq!(guard.ping(b"", &slow, Mono(2_000)), Verdict::RetryAfter(1_000));
     }
 }

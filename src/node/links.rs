@@ -1,7 +1,7 @@
 //! A core's rings to everyone else: other cores, the log, the readers, the admin side.
 //!
 //! A full ring never blocks. What does not fit waits here in order, bounded: past the bound batches of
-//! wide conversations are replaced by one marker per conversation (its sockets there come back), while
+//! wide conversations are replaced by one marker per conversation (its sockets there follow the log), while
 //! everything else (joins, leaves, removals, answers) keeps its place.
 
 use std::collections::VecDeque;
@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::admin::AdminCommand;
 use super::mail::{Mail, Told};
 use super::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
+use super::question::{AnswerTo, Question};
 use super::shard::AdminReply;
 use crate::limits::{MAILBOX_OVERFLOW_BYTES_MAX, MAILBOX_SLOTS};
 use crate::mailbox::{Receiver, Sender};
@@ -20,6 +21,9 @@ pub struct Peer<S, A> {
     pub from: Receiver<Mail<S, A>>,
     overflow: VecDeque<Mail<S, A>>,
     overflow_bytes: usize,
+    /// Since somebody asked: mail that had to wait, and batches that were lost.
+    had_to_wait: u64,
+    were_shed: u64,
     /// Conversations whose batches are shed until the overflow is gone.
     shed: Vec<ConversationId>,
     /// Something lies in the ring of which the other core was not told. Without mail no bell: two
@@ -34,6 +38,8 @@ impl<S, A> Peer<S, A> {
             from,
             overflow: VecDeque::new(),
             overflow_bytes: 0,
+            had_to_wait: 0,
+            were_shed: 0,
             shed: Vec::new(),
             has_news: false,
         }
@@ -51,20 +57,23 @@ impl<S, A> Peer<S, A> {
     }
 
     fn keep(&mut self, mail: Mail<S, A>) {
+        self.had_to_wait += 1;
         if let Mail::Batch { conversation, batch } = &mail {
             let bytes = batch.bytes().len();
             if self.shed.contains(conversation) {
+                self.were_shed += 1;
                 return;
             }
             if self.overflow_bytes + bytes > MAILBOX_OVERFLOW_BYTES_MAX {
                 let conversation = conversation.clone();
                 self.shed.push(conversation.clone());
-                self.overflow.push_back(Mail::FellBehind { conversation });
+                self.were_shed += 1;
+                self.overflow.push_back(Mail::BatchesLost { conversation });
                 return;
             }
             self.overflow_bytes += bytes;
         }
-        if let Mail::Tell { told: Told::Admitted { .. }, .. } = &mail {
+        if let Mail::Tell { told: Told::Admitted { .. } | Told::Level { .. }, .. } = &mail {
             // Whoever comes in behind a marker would miss what is shed after it, and not know.
             self.shed.clear();
         }
@@ -98,14 +107,33 @@ impl<S, A> Peer<S, A> {
         self.overflow.len() >= MAILBOX_SLOTS
     }
 
+    /// How much mail had to wait since the last call, and how many batches were lost.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.had_to_wait), std::mem::take(&mut self.were_shed))
+    }
+
+    /// Bytes of batches that wait for room.
+    pub fn waiting_bytes(&self) -> usize {
+        self.overflow_bytes
+    }
+
     /// Items that wait for room in the ring.
     pub fn waiting(&self) -> usize {
         self.overflow.len()
     }
 }
 
-/// A command of the admin side, and where its answer goes.
-pub type AdminOrder = (AdminCommand, AdminReply);
+/// What the HTTP side asks of a core, and where the answer goes.
+pub enum AdminOrder {
+    Change(AdminCommand, AdminReply),
+    Question(Box<Question>, AnswerTo),
+}
+
+impl From<(AdminCommand, AdminReply)> for AdminOrder {
+    fn from((command, reply): (AdminCommand, AdminReply)) -> AdminOrder {
+        AdminOrder::Change(command, reply)
+    }
+}
 
 /// Everything a core is connected to.
 pub struct Links<S, A> {
@@ -181,12 +209,14 @@ mod tests {
         while let Some(mail) = other.pop() {
             kinds.push(match mail {
                 Mail::Batch { .. } => "batch",
-                Mail::FellBehind { .. } => "marker",
+                Mail::BatchesLost { .. } => "marker",
                 _ => "other",
             });
             peer.flush();
         }
         assert_eq!(kinds, ["batch", "batch", "batch", "marker", "other"]);
-        assert_eq!((peer.waiting(), peer.overflow_bytes), (0, 0));
+        assert_eq!((peer.waiting(), peer.waiting_bytes()), (0, 0));
+        // All but the first one had to wait; three of them were lost.
+        assert_eq!((peer.take_counts(), peer.take_counts()), ((6, 3), (0, 0)));
     }
 }

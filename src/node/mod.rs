@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod admission;
 pub mod batch;
+mod ceiling;
+mod closing;
 pub mod connection;
 pub mod core;
 pub mod journal;
@@ -16,5 +18,6 @@ pub mod mail;
 pub mod outbox;
 pub mod placement;
 pub mod ports;
+pub mod question;
 pub mod shard;
 pub mod timers;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::batch::{Level, SharedBatch};
+use super::batch::{Frames, Level, SharedBatch};
 use crate::model::{UserId, Version};
 
 /// Most pieces in one vectored write (far below the kernel's limit of 1,024).
@@ -137,21 +137,21 @@ impl Outbox {
         self.queue.push_back(Piece::Own(frames));
     }
 
-    /// Queues what of a batch is meant for this socket.
+    /// Queues what of a batch is meant for this socket, and says how much that is.
     pub fn push_batch(
         &mut self,
         shared: &SharedBatch,
         user: &UserId,
         version: Version,
         level: Level,
-    ) {
+    ) -> Frames {
         let (queue, bytes) = (&mut self.queue, &mut self.bytes);
         shared.batch().runs_for(user, version, level, |start, end| {
             *bytes += end - start;
             // A turn's batch is bounded far below 4 GiB by the mailboxes and the commit size.
             let (start, end) = (start as u32, end as u32);
             queue.push_back(Piece::Shared { batch: shared.clone(), start, end });
-        });
+        })
     }
 
     /// The next write, unless one is in flight or nothing waits.

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Event, LoadKey, Loaded, Mark, Seq, UserId,
+    Admission, ConversationId, DirectoryChange, EditsQuery, Event, HistoryQuery, LoadKey, Loaded,
+    Mark, RepliesQuery, Seq, StandingQuery, StoredEdits, StoredMarks, StoredPage, StoredStanding,
+    UserId,
 };
 
 /// What the log keeps.
@@ -73,7 +75,16 @@ pub enum LoadQuery {
 pub enum PastQuery {
     /// Events behind `after`, oldest first, as many as one answer takes. Texts of deleted messages
     /// are left out of them.
-    Events { after: Seq },
+    Events {
+        after: Seq,
+    },
+    /// A page of messages, with the marks that say who has read them.
+    Messages(HistoryQuery),
+    Replies(RepliesQuery),
+    Edits(EditsQuery),
+    /// The marks that may be shown, and how many there are.
+    Marks,
+    Standing(StandingQuery),
 }
 
 /// Reader thread → shard.
@@ -97,4 +108,9 @@ pub enum LoadResult {
 pub enum Past {
     /// Dense, from the first that is asked for on; empty when pages have no such event.
     Events(Vec<Arc<Event>>),
+    /// Of messages or of replies.
+    Page(Box<StoredPage>),
+    Edits(StoredEdits),
+    Marks(StoredMarks),
+    Standing(Box<StoredStanding>),
 }

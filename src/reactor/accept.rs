@@ -72,7 +72,10 @@ fn admit(reactor: &Rc<Reactor>, fd: OwnedFd, peer: IpAddr) {
     let is_reserved =
         fd.as_raw_fd() as u64 >= reactor.shared.descriptors_max.saturating_sub(reserve);
     let accepted = match is_reserved {
-        true => Err(()),
+        true => {
+            reactor.core().turn_away();
+            Err(())
+        }
         false => reactor.core().accept(peer, reactor.clock.now()).map_err(|_| ()),
     };
     match accepted {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::socket::Socket;
 use super::turn::{Pulse, Reactor, Shared};
-use super::watchdog;
+use super::watchdog::{self, Watched};
 use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, ring};
 use crate::node::admission::Admissions;
@@ -26,6 +26,7 @@ use crate::node::core::{Core, CoreSettings, Reloadable};
 use crate::node::links::{AdminOrder, Links, Peer};
 use crate::node::mail::Mail;
 use crate::store::ShardEnds;
+use crate::telemetry::{CoreCounters, Heartbeat};
 
 /// RFC 793 says nothing of it; Linux caps it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
@@ -145,6 +146,7 @@ pub struct CorePlan {
     pub listener: OwnedFd,
     pub store: ShardEnds,
     pub admin: crate::mailbox::Receiver<AdminOrder>,
+    pub counters: CoreCounters,
 }
 
 /// What all cores share.
@@ -155,6 +157,8 @@ pub struct Plan {
     pub admissions: Arc<Admissions>,
     pub hand_to_http: Box<dyn Fn(OwnedFd, Vec<u8>) + Send + Sync>,
     pub descriptors_max: u64,
+    /// The HTTP thread's sign of life: without one the process ends as well.
+    pub http: Arc<Heartbeat>,
 }
 
 /// The reactors at work.
@@ -168,7 +172,7 @@ pub struct Running {
 
 /// Starts a thread per core.
 pub fn start(plan: Plan) -> io::Result<Running> {
-    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max } = plan;
+    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max, http } = plan;
     let shared = Arc::new(Shared {
         reloadable: ArcSwap::new(reloadable.clone()),
         reloads: AtomicU64::new(0),
@@ -181,7 +185,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
     let mut peers = mesh(&wakers);
     let mut threads = Vec::with_capacity(cores.len());
     for (index, plan) in cores.into_iter().enumerate() {
-        let CorePlan { settings, listener, store, admin } = plan;
+        let CorePlan { settings, listener, store, admin, counters } = plan;
         let links = Links {
             peers: std::mem::take(&mut peers[index]),
             to_log: store.to_log,
@@ -194,7 +198,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
         let (shared, pulse, waker) = (shared.clone(), pulses[index].clone(), wakers[index].clone());
         let body = move || {
             pin(index);
-            let core = Core::new(settings, reloadable, admissions, links);
+            let core = Core::new(settings, reloadable, admissions, links).counted_by(counters);
             run_core(core, listener, shared, pulse, waker)
         };
         let thread = std::thread::Builder::new()
@@ -202,7 +206,8 @@ pub fn start(plan: Plan) -> io::Result<Running> {
             .spawn(move || guarded(index, body))?;
         threads.push(thread);
     }
-    watchdog::start(wakers.clone(), pulses.clone(), shared.clone())?;
+    let watched = Watched { wakers: wakers.clone(), pulses: pulses.clone(), http };
+    watchdog::start(watched, shared.clone())?;
     Ok(Running { threads, shared, wakers, pulses, admissions })
 }
 

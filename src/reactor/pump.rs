@@ -145,7 +145,11 @@ impl Operations {
         };
         self.sending = None;
         let now = reactor.clock.now();
-        reactor.core().wrote(slot, write, result.ok(), now);
+        let mut core = reactor.core();
+        core.wrote(slot, write, result.ok(), now);
+        if core.needs_turn() {
+            reactor.has_work();
+        }
         true
     }
 

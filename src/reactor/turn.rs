@@ -42,6 +42,8 @@ pub struct Pulse {
     pub turns: AtomicU64,
     pub sockets: AtomicU64,
     pub is_accepting: AtomicBool,
+    /// There is memory for more sockets.
+    pub has_room: AtomicBool,
     /// By the watchdog's count.
     pub turned_ms_ago: AtomicU64,
     /// It accepts sockets.
@@ -193,7 +195,7 @@ impl Reactor {
     fn follow_orders(&self) {
         let reloads = self.shared.reloads.load(Ordering::Acquire);
         if self.reloads_seen.replace(reloads) != reloads {
-            self.core().reload(self.shared.reloadable.load_full());
+            self.core().reload(self.shared.reloadable.load_full(), self.clock.now());
         }
         let memory = self.shared.memory.load(Ordering::Relaxed);
         if self.memory_seen.replace(memory) != memory {
@@ -210,6 +212,7 @@ impl Reactor {
         let core = self.core();
         self.pulse.sockets.store(core.sockets() as u64, Ordering::Relaxed);
         self.pulse.is_accepting.store(core.is_accepting(), Ordering::Relaxed);
+        self.pulse.has_room.store(core.has_room(), Ordering::Relaxed);
         self.pulse.turns.fetch_add(1, Ordering::Relaxed);
     }
 }

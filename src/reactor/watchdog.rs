@@ -1,8 +1,8 @@
-//! Looks at every reactor once a second. One that has not finished a turn for 15 s is stuck: the
-//! process ends, with its name, and is started again by whoever runs it.
+//! Looks at every reactor, and at the HTTP thread, once a second. One that gave no sign of life for 15 s
+//! is stuck: the process ends, with its name, and is started again by whoever runs it.
 //!
-//! It measures the memory in use as well. Its ring of the bell keeps the reactors' clocks read, so that a process that was stopped does
-//! not count the time (see [`super::clock`]).
+//! It measures the memory in use as well. Its ring of the bell keeps the reactors' clocks read, so that a
+//! process that was stopped does not count the time (see [`super::clock`]).
 
 use std::io;
 use std::sync::Arc;
@@ -12,27 +12,63 @@ use std::time::{Duration, Instant};
 use super::launch::{Waker, fatal};
 use super::memory;
 use super::turn::{Pulse, Shared};
+use crate::telemetry::Heartbeat;
 
 const EVERY: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(15);
 
-pub fn start(wakers: Vec<Waker>, pulses: Vec<Arc<Pulse>>, shared: Arc<Shared>) -> io::Result<()> {
+/// What is watched.
+pub struct Watched {
+    pub wakers: Vec<Waker>,
+    pub pulses: Vec<Arc<Pulse>>,
+    pub http: Arc<Heartbeat>,
+}
+
+pub fn start(watched: Watched, shared: Arc<Shared>) -> io::Result<()> {
     std::thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(move || watch(&wakers, &pulses, &shared))?;
+        .spawn(move || watch(&watched, &shared))?;
     Ok(())
 }
 
-fn watch(wakers: &[Waker], pulses: &[Arc<Pulse>], shared: &Shared) {
+/// When a thread last gave a sign of life.
+struct Seen {
+    beats: u64,
+    at: Instant,
+}
+
+impl Seen {
+    fn new(now: Instant) -> Seen {
+        Seen { beats: 0, at: now }
+    }
+
+    /// For how long it has been quiet. `None` is nothing to wait for.
+    fn quiet(&mut self, beats: Option<u64>, now: Instant) -> Duration {
+        if beats != Some(self.beats) {
+            self.forgive(now);
+        }
+        self.beats = beats.unwrap_or(self.beats);
+        now.duration_since(self.at)
+    }
+
+    fn forgive(&mut self, now: Instant) {
+        self.at = now;
+    }
+}
+
+fn watch(watched: &Watched, shared: &Shared) {
     let limit = memory::limit_bytes().max(1);
     let mut measured = 0u64;
-    let mut seen: Vec<(u64, Instant)> = pulses.iter().map(|_| (0, Instant::now())).collect();
     let mut last = Instant::now();
+    let mut reactors: Vec<Seen> = watched.pulses.iter().map(|_| Seen::new(last)).collect();
+    let mut http = Seen::new(last);
     loop {
         std::thread::sleep(EVERY);
         let now = Instant::now();
-        // This thread was stopped as well: the whole process was, not a reactor.
-        let was_stopped = now.duration_since(last) > EVERY * 3;
+        // This thread was stopped as well: the whole process was, not one thread.
+        if now.duration_since(last) > EVERY * 3 {
+            reactors.iter_mut().chain([&mut http]).for_each(|seen| seen.forgive(now));
+        }
         last = now;
         if let Some(used) = memory::used_bytes() {
             measured += 1;
@@ -41,17 +77,41 @@ fn watch(wakers: &[Waker], pulses: &[Arc<Pulse>], shared: &Shared) {
                 Ordering::Relaxed,
             );
         }
-        for (index, pulse) in pulses.iter().enumerate() {
-            let turns = pulse.turns.load(Ordering::Relaxed);
-            if turns != seen[index].0 || was_stopped || pulse.is_over.load(Ordering::Relaxed) {
-                seen[index] = (turns, now);
-            }
-            let quiet = now.duration_since(seen[index].1);
+        for (index, seen) in reactors.iter_mut().enumerate() {
+            let pulse = &watched.pulses[index];
+            let is_over = pulse.is_over.load(Ordering::Relaxed);
+            let quiet = seen.quiet((!is_over).then(|| pulse.turns.load(Ordering::Relaxed)), now);
             pulse.turned_ms_ago.store(quiet.as_millis() as u64, Ordering::Relaxed);
             if quiet > STALL {
                 fatal(&format!("reactor {index} has been stuck for {} s", quiet.as_secs()));
             }
-            wakers[index].wake();
+            watched.wakers[index].wake();
         }
+        let quiet = http.quiet(watched.http.beats(), now);
+        if quiet > STALL {
+            fatal(&format!("the HTTP thread has been stuck for {} s", quiet.as_secs()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_who_does_not_beat_and_has_not_ended() {
+        let begun = Instant::now();
+        let at = |s| begun + Duration::from_secs(s);
+        let mut seen = Seen::new(begun);
+        let mut check = |beats, now, quiet_s| {
+            assert_eq!(seen.quiet(beats, at(now)), Duration::from_secs(quiet_s), "at {now} s");
+        };
+        check(Some(0), 4, 4);
+        check(Some(1), 5, 0);
+        check(Some(1), 19, 14);
+        check(None, 20, 0);
+        check(None, 40, 0);
+        seen.forgive(at(50));
+        assert_eq!(seen.quiet(Some(1), at(51)), Duration::from_secs(1));
     }
 }

@@ -252,6 +252,8 @@ impl Builder<'_> {
         share: &Share<'_>,
     ) -> Result<(), StoreError> {
         for (user, (mark, record)) in &share.marks {
+            let marked = Key::new(Kind::Marked).user(user).conversation(conversation);
+            self.put(marked, ValueWriter::default().finish());
             let key = Key::new(Kind::Mark).conversation(conversation).user(user);
             let known = match self.pages.get(&key)? {
                 Some(value) => Some(ValueReader::new(&value)?.u64()?),

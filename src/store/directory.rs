@@ -1,10 +1,10 @@
 //! Reads of the directory: who exists, who belongs where, whose tokens are revoked. What is durable but
 //! not yet in pages is laid over what pages say, so nobody is let in or kept out by an old answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Erasure, Profile, Role, UserId, Wall,
+    Admission, ConversationId, DirectoryChange, Erasure, Profile, Role, Scope, UserId, Wall,
 };
 use crate::node::journal::archive::role_of;
 use crate::node::journal::record;
@@ -26,7 +26,7 @@ impl ReadHandle {
         guarded(|| {
             Ok(Admission {
                 conversation_exists: self.exists(conversation)?,
-                is_deleted: self.is_deleted(conversation)?,
+                is_deleted: self.is_gone(conversation)?,
                 role: self.role(conversation, user)?,
                 profile: self.profile(user)?,
                 revoked_before: self.revoked_before(user)?,
@@ -125,6 +125,63 @@ impl ReadHandle {
         })
     }
 
+    /// Where a user has a mark, in order of the conversations' ids, behind `after`. Of a listed scope each
+    /// one is looked at; else the index by user says where.
+    pub fn marked_by(
+        &self,
+        user: &UserId,
+        scope: &Scope,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        guarded(|| match scope {
+            Scope::All => self.indexed(user, after, limit),
+            Scope::Listed(listed) => {
+                let behind = listed.iter().filter(|id| after.is_none_or(|after| *id > after));
+                let mut sorted: Vec<&ConversationId> = behind.collect();
+                sorted.sort();
+                sorted.dedup();
+                let mut found = Vec::new();
+                for conversation in sorted {
+                    if found.len() < limit && self.has_mark(user, conversation)? {
+                        found.push(conversation.clone());
+                    }
+                }
+                Ok(found)
+            }
+        })
+    }
+
+    fn indexed(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let mut found: BTreeSet<ConversationId> =
+            self.overlay().marked(user, after, limit).into_iter().collect();
+        let prefix = Key::new(Kind::Marked).user(user);
+        let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
+        let mut paged = 0;
+        for pair in self.pages().scan_from(&prefix, &from) {
+            if paged >= limit {
+                break;
+            }
+            let (key, _) = pair?;
+            let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
+            // The index may outlive the mark, when the conversation is deleted.
+            if after != Some(&conversation) && self.has_mark(user, &conversation)? {
+                found.insert(conversation);
+                paged += 1;
+            }
+        }
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    fn has_mark(&self, user: &UserId, conversation: &ConversationId) -> Result<bool, StoreError> {
+        Ok(self.overlay().has_mark(user, conversation) || self.mark(conversation, user)?.is_some())
+    }
+
     /// Roles from pages, those that are gone apart, with the overlay's changes laid over them.
     fn merged<T: Ord + Clone>(
         &self,
@@ -170,7 +227,7 @@ impl ReadHandle {
     }
 
     /// Deleted, and not created again.
-    fn is_deleted(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+    fn is_gone(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
         if self.overlay().tombstone(conversation).is_some() {
             return Ok(!self.overlay().is_created(conversation));
         }
@@ -224,7 +281,8 @@ impl ReadHandle {
         self.pages().get(&key)?.map(|value| read_role(&value)).transpose()
     }
 
-    fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, StoreError> {
+    /// Tokens issued before this are refused.
+    pub fn revoked_before(&self, user: &UserId) -> Result<Option<Wall>, StoreError> {
         let held = self.overlay().revoked_before(user);
         let paged = self.pages().get(&Key::new(Kind::Revoked).user(user))?;
         let paged = paged.map(|value| values::read_wall(&value)).transpose()?;

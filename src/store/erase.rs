@@ -19,12 +19,11 @@ use super::values::{self, Gone, ToErase};
 const SLICE_KEYS: usize = 1_000;
 
 /// Kinds whose keys begin with the conversation; each page's index goes before the page.
-const OF_A_CONVERSATION: [Kind; 11] = [
+const OF_A_CONVERSATION: [Kind; 10] = [
     Kind::Retention,
     Kind::Created,
     Kind::Edit,
     Kind::MessagePage,
-    Kind::Mark,
     Kind::ReplyCount,
     Kind::Page,
     Kind::Reply,
@@ -41,7 +40,8 @@ pub fn conversation(
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
     pages.insert(&Key::new(Kind::Gone).conversation(conversation), values::write_gone(&gone))?;
-    members(pages, conversation, stop)?;
+    by_user(pages, conversation, (Kind::Member, Kind::Membership), stop)?;
+    by_user(pages, conversation, (Kind::Mark, Kind::Marked), stop)?;
     for kind in OF_A_CONVERSATION {
         prefix(pages, &Key::new(kind).conversation(conversation), stop)?;
     }
@@ -51,20 +51,22 @@ pub fn conversation(
     pages.insert(&Key::new(Kind::ToErase).conversation(conversation).number(0), text)
 }
 
-/// A membership is there as long as its member is: the next try finds it by that.
-fn members(
+/// What is kept by conversation and user, with its index by user. The index is there as long as what it
+/// names: the next try finds it by that.
+fn by_user(
     pages: &Pages,
     conversation: &ConversationId,
+    (kind, index): (Kind, Kind),
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
-    let prefix = Key::new(Kind::Member).conversation(conversation);
+    let prefix = Key::new(kind).conversation(conversation);
     slices(pages, stop, || {
         let mut keys = Vec::new();
         for pair in pages.scan(&prefix).take(SLICE_KEYS) {
             let (key, _) = pair?;
             let user = KeyReader::behind(&key, &prefix)?.user()?;
-            let membership = Key::new(Kind::Membership).user(&user).conversation(conversation);
-            keys.extend([key.to_vec(), membership.into_bytes()]);
+            let indexed = Key::new(index).user(&user).conversation(conversation);
+            keys.extend([key.to_vec(), indexed.into_bytes()]);
         }
         Ok(keys)
     })

@@ -14,6 +14,7 @@
 //! T segment conversation               its seqs         Z                                  sealed so far
 //! G conversation                       what is gone     Y conversation message             text to erase
 //! B conversation                       days kept        A user                             how far it is erased
+//! L user conversation                  there is a mark
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
 
@@ -38,6 +39,7 @@ pub enum Kind {
     ReplyCount = b'N',
     Reply = b'Q',
     Mark = b'M',
+    Marked = b'L',
     FirstSend = b'K',
     Segment = b'S',
     SegmentSeqs = b'T',

@@ -16,6 +16,7 @@ use super::files::{self, OpenSegment, SegmentDirectory};
 use super::outgoing::Outgoing;
 use super::page_thread::PageJob;
 use super::read::{Shared, wall_now};
+use super::tally::Tally;
 
 const SPACE_EVERY_MS: u64 = 1_000;
 /// How soon mail that found a full ring is tried again.
@@ -73,6 +74,7 @@ pub struct LogThread {
     pub begun: Instant,
     pub next_shard: usize,
     pub space_checked: Mono,
+    pub tally: Tally,
 }
 
 impl LogThread {
@@ -113,6 +115,7 @@ impl LogThread {
                 worked = true;
                 match mail {
                     ToLog::Append { lsn, record } => {
+                        self.tally.took_record();
                         self.journal.handle_append(shard, lsn, &record);
                     }
                     ToLog::Lease => self.journal.handle_lease(shard),
@@ -131,7 +134,10 @@ impl LogThread {
             match note {
                 // Who asked may have given up.
                 Note::Rotate { answer } => drop(answer.send(self.journal.handle_rotate())),
-                Note::Sealed { segment } => self.journal.handle_sealed(segment),
+                Note::Sealed { segment } => {
+                    self.tally.sealed();
+                    self.journal.handle_sealed(segment);
+                }
                 Note::File(done) => self.journal.handle_done(done),
             }
         }
@@ -143,6 +149,7 @@ impl LogThread {
         let path = self.segments.path();
         let free = files::free_bytes(path)
             .map_err(|error| format!("asking for free space at {}: {error}", path.display()))?;
+        self.tally.free_bytes(free);
         self.journal.handle_space(free);
         Ok(())
     }
@@ -154,8 +161,13 @@ impl LogThread {
             match effect {
                 Effect::Files(work) => self.work(work),
                 Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
-                Effect::Publish { shard, message } => self.outgoing[shard].put(message),
+                Effect::Marks { segment, marks } => self.shared.overlay.put_marks(segment, marks),
+                Effect::Publish { shard, message } => {
+                    self.tally.told(&message);
+                    self.outgoing[shard].put(message);
+                }
                 Effect::Ended { segment, last_commit } => {
+                    self.tally.ended();
                     self.end(PageJob::Seal { segment, last_commit })?;
                 }
                 Effect::Fatal(what) => return Err(what),
@@ -174,15 +186,22 @@ impl LogThread {
                 Done::Failed { what: "the thread that prepares segments is gone".to_owned() }
             }
             FileWork::Write { file, offset, bytes } => {
+                self.tally.writes(bytes.len());
                 match self.open.write(file.0, offset, &bytes) {
                     Ok(()) => Done::Written { buffer: bytes },
                     Err(error) => self.failed("writing", file, &error),
                 }
             }
-            FileWork::Sync { file } => match self.open.sync(file.0) {
-                Ok(()) => Done::Synced,
-                Err(error) => self.failed("syncing", file, &error),
-            },
+            FileWork::Sync { file } => {
+                let begun = Instant::now();
+                match self.open.sync(file.0) {
+                    Ok(()) => {
+                        self.tally.synced(begun);
+                        Done::Synced
+                    }
+                    Err(error) => self.failed("syncing", file, &error),
+                }
+            }
         };
         self.journal.handle_done(done);
     }

@@ -5,8 +5,8 @@
 //! described in docs/store.md.
 //!
 //! Reading order: `open` (what must hold before anyone serves), `running` (threads and rings),
-//! `log_thread`, `page_thread` with `gather` and `build`, `reader_thread` with `read` and `directory`; below them
-//! `files`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
+//! `log_thread` with `tally`, `page_thread` with `gather` and `build`, `reader_thread` with `read`, `past` and
+//! `directory`; below them `files`, `sizes`, `life`, `pages`, `page`, `keys`, `values`, `overlay`.
 //!
 //! Invariants
 //! - What an unsealed event touched is in its shard's memory; what is not there is wholly in pages.
@@ -29,12 +29,15 @@ mod overlay;
 mod page;
 mod page_thread;
 mod pages;
+mod past;
 mod read;
 mod reader_thread;
 mod redaction;
 mod retention;
 mod running;
 mod settings;
+mod sizes;
+mod tally;
 mod traces;
 mod user_erasing;
 mod values;
@@ -42,9 +45,10 @@ mod verify;
 
 pub use error::{OpenError, StoreError, ValueError};
 pub use open::{Opened, Replayed, Store};
-pub use read::{Edited, RECENT_MAX, ReadHandle};
-pub use running::{Ended, Fatal, Orders, Running, ShardEnds, ShardPorts};
+pub use read::{RECENT_MAX, ReadHandle};
+pub use running::{Ended, Fatal, Orders, Running, ShardEnds, ShardPorts, StoreCounters};
 pub use settings::StoreSettings;
+pub use sizes::{SizeHandle, Sizes};
 pub use traces::{Trace, Traces};
 pub use user_erasing::Met;
 pub use verify::{Missing, Report, verify};

@@ -18,7 +18,7 @@ use super::overlay::Overlay;
 use super::page_thread::{self, Span};
 use super::pages::Pages;
 use super::read::{ReadHandle, Shared};
-use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts};
+use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts, StoreCounters};
 use super::settings::StoreSettings;
 
 /// A store whose past is on disk and in pages; nothing runs yet.
@@ -47,6 +47,13 @@ impl Opened {
         fatal: Fatal,
     ) -> Result<(Running, Vec<ShardEnds>), OpenError> {
         running::start(self.begin, shards, fatal)
+    }
+
+    /// Where the threads count, if anybody wants to know.
+    #[must_use]
+    pub fn counted_by(mut self, counters: StoreCounters) -> Opened {
+        self.begin.counters = counters;
+        self
     }
 
     pub fn read_handle(&self) -> ReadHandle {
@@ -89,7 +96,9 @@ impl Store {
             dropped_tail_in: recovered.dropped_tail_in,
         };
         let epoch = life.epoch();
-        Ok(Opened { epoch, replayed, begin: Begin { shared, segments, settings, start, life } })
+        let counters = StoreCounters::default();
+        let begin = Begin { shared, segments, settings, start, life, counters };
+        Ok(Opened { epoch, replayed, begin })
     }
 }
 

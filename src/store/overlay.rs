@@ -1,4 +1,4 @@
-//! Directory changes that are durable but not yet in pages, for all who read.
+//! Directory changes, and where users have marks: what is durable but not yet in pages, for all who read.
 //!
 //! The log thread puts a change in before its shard hears that it is durable; the page thread takes it
 //! out after sled holds it. Readers look here first and in sled second, so no change is ever unseen.
@@ -28,6 +28,8 @@ struct Changes {
     profiles: HashMap<UserId, Held<Option<Profile>>>,
     erasures: BTreeMap<UserId, Held<Wall>>,
     revoked: HashMap<UserId, Held<Wall>>,
+    /// With the segment whose pages will hold it.
+    marks: BTreeMap<(UserId, ConversationId), u64>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,11 @@ impl Overlay {
         }
     }
 
+    pub fn put_marks(&self, segment: u64, marks: Vec<(UserId, ConversationId)>) {
+        let mut held = self.lock();
+        held.marks.extend(marks.into_iter().map(|mark| (mark, segment)));
+    }
+
     /// Pages of all segments up to this one hold what they brought.
     pub fn forget_through(&self, segment: u64) {
         let mut held = self.lock();
@@ -53,6 +60,7 @@ impl Overlay {
         held.profiles.retain(|_, change| change.segment > segment);
         held.erasures.retain(|_, change| change.segment > segment);
         held.revoked.retain(|_, change| change.segment > segment);
+        held.marks.retain(|_, at| *at > segment);
     }
 
     pub fn is_created(&self, conversation: &ConversationId) -> bool {
@@ -102,6 +110,28 @@ impl Overlay {
         of_it.map(|((_, id), change)| (id.clone(), change.value)).collect()
     }
 
+    /// Conversations in which the user has a mark, in order of their ids, behind `after`.
+    pub fn marked(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Vec<ConversationId> {
+        let Some(first) = ConversationId::from_number(0).ok() else { return Vec::new() };
+        let from = match after {
+            Some(after) => Bound::Excluded((user.clone(), after.clone())),
+            None => Bound::Included((user.clone(), first)),
+        };
+        let held = self.lock();
+        let behind = held.marks.range((from, Bound::Unbounded));
+        let of_it = behind.take_while(|((of, _), _)| of == user).take(limit);
+        of_it.map(|((_, conversation), _)| conversation.clone()).collect()
+    }
+
+    pub fn has_mark(&self, user: &UserId, conversation: &ConversationId) -> bool {
+        self.lock().marks.contains_key(&(user.clone(), conversation.clone()))
+    }
+
     /// `None`: nothing is known here; `Some(None)`: erased.
     pub fn profile(&self, user: &UserId) -> Option<Option<Profile>> {
         self.lock().profiles.get(user).map(|change| change.value.clone())
@@ -136,6 +166,7 @@ impl Changes {
                 self.created.remove(&conversation);
                 self.members.retain(|(of, _), _| *of != conversation);
                 self.memberships.retain(|(_, of), _| *of != conversation);
+                self.marks.retain(|(_, of), _| *of != conversation);
                 self.deleted.insert(conversation, Held { segment, value: tombstone });
             }
             DirectoryChange::ConversationCreated { conversation, at } => {

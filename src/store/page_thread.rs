@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
 use crate::model::{UserId, Wall};
 use crate::node::journal::{Damage, Tail, scan};
+use crate::telemetry::{CoreCounters, Counter, Histogram};
 
 use super::build;
 use super::erasing::{self, Progress, Round};
@@ -66,6 +67,7 @@ pub struct PageThread {
     pub notes: Notes,
     /// Set when a stop waited long enough.
     pub stop: Arc<AtomicBool>,
+    pub counters: CoreCounters,
 }
 
 impl PageThread {
@@ -145,7 +147,11 @@ impl PageThread {
 
     fn seal(&mut self, segment: u64, last_commit: u64) -> Result<(), StoreError> {
         wait_for_space(&self.segments, segment, &self.stop)?;
+        let begun = Instant::now();
         seal(&self.shared, &self.segments, Span { segment, last_commit }, &self.stop)?;
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.counters.observe(Histogram::PageBuildMillis, took_ms);
+        self.counters.increment(Counter::SegmentsSealed);
         self.shared.overlay.forget_through(segment);
         self.notes.send(Note::Sealed { segment });
         self.housekeeping()

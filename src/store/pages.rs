@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,6 +55,11 @@ impl Pages {
         Ok(pages)
     }
 
+    /// Blocks of 512 bytes that sled's file takes.
+    pub fn blocks(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.blocks())
+    }
+
     pub fn get(&self, key: &Key) -> Result<Option<IVec>, StoreError> {
         guarded(|| Ok(self.tree.get(key)?))
     }
@@ -89,6 +94,15 @@ impl Pages {
                 Err(_) => true,
             })
             .map(|pair| Ok(pair?))
+    }
+
+    /// Pairs whose keys begin with `prefix`, from `to` down.
+    pub fn scan_back(
+        &self,
+        prefix: &Key,
+        to: &Key,
+    ) -> impl Iterator<Item = Result<Pair, StoreError>> + use<> {
+        self.tree.range(prefix.as_ref()..=to.as_ref()).rev().map(|pair| Ok(pair?))
     }
 
     /// Every pair there is.

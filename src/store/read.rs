@@ -1,4 +1,4 @@
-//! Reads from pages: state of messages, marks, first sends, history. Blocking: for reader threads and
+//! Reads from pages: state of messages, marks, first sends; whole pages of the past are in `past`. Blocking: for reader threads and
 //! the HTTP side, never for a reactor.
 //!
 //! Events, marks and first sends that are not in pages yet are in their shard's memory and are not
@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::limits::CLIENT_MSG_ID_KEPT_MS;
+use crate::limits::{CLIENT_MSG_ID_KEPT_MS, FIRST_SENDS_MAX, MARKS_SHOWN_MAX};
 use crate::model::{
-    ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
-    MessageState, Seq, UserId, Wall,
+    ConversationId, Event, FirstSend, FirstSendPlace, FirstSends, Header, LoadKey, Loaded, Mark,
+    MessageId, MessageState, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::ports::Record;
@@ -68,10 +68,22 @@ impl ReadHandle {
                 LoadKey::FirstSend { user, client_msg_id } => {
                     Loaded::FirstSend(self.first_send(conversation, user, client_msg_id)?)
                 }
-                LoadKey::Recent(n) => Loaded::Recent(self.recent(conversation, *n)?),
-                LoadKey::Marks(n) => Loaded::Marks(self.marks(conversation, *n)?),
+                LoadKey::FirstSends(behind) => {
+                    Loaded::FirstSends(self.first_sends(conversation, behind.as_ref())?)
+                }
+                LoadKey::Recent(n) => {
+                    Loaded::Recent(self.recent(conversation, (*n).min(RECENT_MAX) as usize)?)
+                }
+                LoadKey::Marks(n) => {
+                    Loaded::Marks(self.marks(conversation, (*n).min(MARKS_SHOWN_MAX))?.marks)
+                }
             })
         })
+    }
+
+    /// How many deleted messages and conversations there are whose text pages or kept segments may have.
+    pub fn texts_to_erase(&self) -> Result<usize, StoreError> {
+        guarded(|| Ok(self.pages().scan(&Key::new(Kind::ToErase)).count()))
     }
 
     /// Where the conversation stands in pages; all zero when they do not know it.
@@ -88,84 +100,7 @@ impl ReadHandle {
         })
     }
 
-    /// Events behind `after`, oldest first, until they are about `bytes_max` of records. None when the
-    /// first of them is gone: what follows would leave a hole.
-    pub fn events(
-        &self,
-        conversation: &ConversationId,
-        after: Seq,
-        bytes_max: usize,
-    ) -> Result<Vec<Arc<Event>>, StoreError> {
-        let tombstone = self.overlay().tombstone(conversation);
-        if tombstone.is_some_and(|tombstone| after < tombstone.last_seq) {
-            return Ok(Vec::new());
-        }
-        guarded(|| {
-            let prefix = Key::new(Kind::Page).conversation(conversation);
-            let next = prefix.clone().seq(after.next());
-            let from = match self.pages().at_or_below(&prefix, &next)? {
-                Some((key, _)) => {
-                    prefix.clone().number(KeyReader::behind(&key, &prefix)?.number()?)
-                }
-                None => next,
-            };
-            let mut events = Vec::new();
-            let mut bytes = 0;
-            for pair in self.pages().scan_from(&prefix, &from) {
-                let (_, value) = pair?;
-                for entry in page::read(&value)?.iter().filter(|entry| entry.seq > after) {
-                    let is_hole = events.is_empty() && entry.seq != after.next();
-                    if bytes >= bytes_max || is_hole {
-                        return Ok(events);
-                    }
-                    bytes += entry.record.len();
-                    events.push(Arc::new(event_of(entry.record)?));
-                }
-            }
-            Ok(events)
-        })
-    }
-
-    /// A message's edits, oldest first, at most `limit` behind edit number `after`.
-    pub fn edits(
-        &self,
-        conversation: &ConversationId,
-        message: MessageId,
-        after: u32,
-        limit: usize,
-    ) -> Result<Vec<Edited>, StoreError> {
-        if message.0 <= self.gone_message(conversation) {
-            return Ok(Vec::new());
-        }
-        guarded(|| {
-            let prefix = Key::new(Kind::Edit).conversation(conversation).message(message);
-            let mut edits = Vec::new();
-            for pair in self.pages().scan(&prefix) {
-                let (_, value) = pair?;
-                let mut reader = ValueReader::new(&value)?;
-                let number = reader.u32()?;
-                if number <= after {
-                    continue;
-                }
-                if edits.len() >= limit {
-                    break;
-                }
-                let event = event_of(reader.rest())?;
-                let EventBody::Edit { by, content, .. } = event.body else {
-                    return Err(ValueError::Content.into());
-                };
-                edits.push(Edited { number, by, at: event.at, content });
-            }
-            Ok(edits)
-        })
-    }
-
-    /// How many deleted messages and conversations there are whose text pages or kept segments may have.
-    pub fn texts_to_erase(&self) -> Result<usize, StoreError> {
-        guarded(|| Ok(self.pages().scan(&Key::new(Kind::ToErase)).count()))
-    }
-
-    fn mark(
+    pub(super) fn mark(
         &self,
         conversation: &ConversationId,
         user: &UserId,
@@ -174,17 +109,6 @@ impl ReadHandle {
         let gone = self.gone_message(conversation);
         let mark = self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()?;
         Ok(mark.filter(|mark| mark.message.0 > gone))
-    }
-
-    fn marks(&self, conversation: &ConversationId, count: u32) -> Result<Vec<Mark>, StoreError> {
-        let marks = Key::new(Kind::Mark).conversation(conversation);
-        let gone = self.gone_message(conversation);
-        let found = self.pages().scan(&marks).map(|pair| mark_of(&pair?.1));
-        let is_there = |mark: &Result<Mark, StoreError>| match mark {
-            Ok(mark) => mark.message.0 > gone,
-            Err(_) => true,
-        };
-        found.filter(is_there).take(count as usize).collect()
     }
 
     fn first_send(
@@ -214,11 +138,63 @@ impl ReadHandle {
         Ok(None)
     }
 
-    fn message(
+    /// A step through the first sends that still count, oldest day first.
+    fn first_sends(
+        &self,
+        conversation: &ConversationId,
+        behind: Option<&FirstSendPlace>,
+    ) -> Result<FirstSends, StoreError> {
+        let days = (CLIENT_MSG_ID_KEPT_MS / 86_400_000) as u32;
+        let newest = Day::of(wall_now()).0.saturating_add(1);
+        let oldest = newest.saturating_sub(days + 1);
+        let mut found = FirstSends::default();
+        for day in behind.map_or(oldest, |place| place.day.max(oldest))..=newest {
+            let prefix = Key::new(Kind::FirstSend).day(Day(day)).conversation(conversation);
+            let of_day = behind.filter(|place| place.day == day);
+            let from = of_day.map_or(prefix.clone(), |place| {
+                prefix.clone().user(&place.user).text(&place.client_msg_id)
+            });
+            for pair in self.pages().scan_from(&prefix, &from) {
+                let (key, _) = pair?;
+                let mut reader = KeyReader::behind(&key, &prefix)?;
+                let (user, client_msg_id) = (reader.user()?, reader.text()?.to_owned());
+                let place = FirstSendPlace { day, user, client_msg_id };
+                if behind == Some(&place) {
+                    continue;
+                }
+                if found.places.len() >= FIRST_SENDS_MAX {
+                    return Ok(found);
+                }
+                found.places.push(place);
+            }
+        }
+        found.is_last = true;
+        Ok(found)
+    }
+
+    pub(super) fn message(
         &self,
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<MessageState>, StoreError> {
+        self.with_entry(conversation, id, |entry| self.folded(conversation, entry))
+    }
+
+    /// The event that began a message, as it was then.
+    pub(super) fn message_event(
+        &self,
+        conversation: &ConversationId,
+        id: MessageId,
+    ) -> Result<Option<Event>, StoreError> {
+        self.with_entry(conversation, id, |entry| event_of(entry.record))
+    }
+
+    fn with_entry<T>(
+        &self,
+        conversation: &ConversationId,
+        id: MessageId,
+        read: impl FnOnce(&PageEntry<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         if id.0 <= self.gone_message(conversation) {
             return Ok(None);
         }
@@ -233,43 +209,14 @@ impl ReadHandle {
             return Ok(None);
         }
         let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
-        let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
+        // While its segment is being built the index is there before the page.
+        let Some(page) = self.pages().get(&key)? else { return Ok(None) };
         let entries = page::read(&page)?;
-        match entries.iter().find(|entry| entry.message == id.0) {
-            Some(entry) => self.folded(conversation, entry).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn recent(
-        &self,
-        conversation: &ConversationId,
-        n: u32,
-    ) -> Result<Vec<MessageState>, StoreError> {
-        let n = n.min(RECENT_MAX) as usize;
-        let gone = self.gone_message(conversation);
-        let mut newest_first = Vec::new();
-        for pair in self.pages().scan(&Key::new(Kind::MessagePage).conversation(conversation)).rev()
-        {
-            if newest_first.len() >= n {
-                break;
-            }
-            let first_seq = Seq(ValueReader::new(&pair?.1)?.u64()?);
-            let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
-            let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
-            let entries = page::read(&page)?;
-            let missing = n - newest_first.len();
-            let messages = entries.iter().rev().filter(|entry| entry.message > gone).take(missing);
-            for entry in messages {
-                newest_first.push(self.folded(conversation, entry)?);
-            }
-        }
-        newest_first.reverse();
-        Ok(newest_first)
+        entries.iter().find(|entry| entry.message == id.0).map(read).transpose()
     }
 
     /// A message's event with everything laid over it that happened since.
-    fn folded(
+    pub(super) fn folded(
         &self,
         conversation: &ConversationId,
         entry: &PageEntry<'_>,
@@ -324,13 +271,4 @@ pub(super) fn event_of(bytes: &[u8]) -> Result<Event, StoreError> {
 pub(super) fn wall_now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// An edit's content, read back for whoever shows a message's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edited {
-    pub number: u32,
-    pub by: UserId,
-    pub at: Wall,
-    pub content: String,
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::limits::PAST_BYTES_MAX;
+use crate::limits::{MARKS_COUNTED_MAX, PAST_BYTES_MAX};
 use crate::mailbox::{Doorbell, Receiver, Sender};
-use crate::model::Loaded;
+use crate::model::{ConversationId, Loaded};
 use crate::node::ports::{LoadAnswer, LoadQuery, LoadRequest, LoadResult, Past, PastQuery};
 
+use super::error::StoreError;
+use super::pages::guarded;
 use super::read::ReadHandle;
 
 /// How long an answer waits for room before the ring is looked at again.
@@ -82,9 +84,7 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
     let conversation = &request.conversation;
     let answer = match &request.query {
         LoadQuery::State(key) => read.state(conversation, key).map(LoadResult::State),
-        LoadQuery::Past(PastQuery::Events { after }) => read
-            .events(conversation, *after, PAST_BYTES_MAX)
-            .map(|events| LoadResult::Past(Past::Events(events))),
+        LoadQuery::Past(query) => past(read, conversation, query).map(LoadResult::Past),
         LoadQuery::Admission(user) => {
             read.admission(conversation, user).map(|found| LoadResult::Admission(Box::new(found)))
         }
@@ -97,4 +97,21 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
         }
     });
     LoadAnswer { ticket: request.ticket, answer }
+}
+
+fn past(
+    read: &ReadHandle,
+    conversation: &ConversationId,
+    query: &PastQuery,
+) -> Result<Past, StoreError> {
+    Ok(match query {
+        PastQuery::Events { after } => {
+            Past::Events(read.events(conversation, *after, PAST_BYTES_MAX)?)
+        }
+        PastQuery::Messages(query) => Past::Page(Box::new(read.messages(conversation, *query)?)),
+        PastQuery::Replies(query) => Past::Page(Box::new(read.replies(conversation, *query)?)),
+        PastQuery::Edits(query) => Past::Edits(read.edits(conversation, *query)?),
+        PastQuery::Marks => Past::Marks(guarded(|| read.marks(conversation, MARKS_COUNTED_MAX))?),
+        PastQuery::Standing(query) => Past::Standing(Box::new(read.standing(conversation, query)?)),
+    })
 }

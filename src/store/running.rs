@@ -23,6 +23,7 @@ use crate::mailbox::{Doorbell, Receiver, Sender, ring};
 use crate::model::{Mono, Now, UserId, Wall};
 use crate::node::journal::{Journal, JournalStart};
 use crate::node::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
+use crate::telemetry::CoreCounters;
 
 use super::error::{OpenError, StoreError};
 use super::files::{OpenSegment, SegmentDirectory};
@@ -33,6 +34,8 @@ use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
 use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
+use super::sizes::SizeHandle;
+use super::tally::Tally;
 use super::user_erasing::Met;
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
@@ -64,6 +67,14 @@ pub(super) struct Begin {
     pub settings: StoreSettings,
     pub start: JournalStart,
     pub life: Life,
+    pub counters: StoreCounters,
+}
+
+/// Where the store's threads count. What nobody reads is counted by default.
+#[derive(Default)]
+pub struct StoreCounters {
+    pub log: CoreCounters,
+    pub pages: CoreCounters,
 }
 
 /// A store at work.
@@ -76,6 +87,7 @@ pub struct Running {
     life: Life,
     read: ReadHandle,
     orders: Orders,
+    sizes: SizeHandle,
 }
 
 /// What the running store can be told to do besides. Clone it freely; after the end nobody obeys.
@@ -129,6 +141,10 @@ impl Running {
         self.orders.clone()
     }
 
+    pub fn size_handle(&self) -> SizeHandle {
+        self.sizes.clone()
+    }
+
     /// Waits for the end, after every shard sent `ToLog::Stop`.
     pub fn join(self) -> Ended {
         // Whoever may still give orders keeps the page thread from ending.
@@ -153,7 +169,7 @@ fn joined(thread: JoinHandle<bool>) -> bool {
 }
 
 pub(super) fn start(
-    begin: Begin,
+    mut begin: Begin,
     shards: Vec<ShardPorts>,
     fatal: Fatal,
 ) -> Result<(Running, Vec<ShardEnds>), OpenError> {
@@ -164,13 +180,16 @@ pub(super) fn start(
     let (prepare_out, prepare) = unbounded();
     let (pages_out, jobs) = unbounded();
     let orders = Orders { notes: notes_out.clone(), pages: pages_out.clone() };
-    let pages = start_pages(&begin, jobs, &notes_out, &fatal)?;
+    let StoreCounters { log: log_counters, pages: page_counters } =
+        std::mem::take(&mut begin.counters);
+    let pages = start_pages(&begin, page_counters, Mail { jobs, notes: &notes_out }, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
         Ok(true)
     })?;
+    let sizes = SizeHandle::new(begin.shared.clone(), begin.segments.clone());
     let now = Now { mono: Mono(0), wall: wall_now() };
     let mut log_thread = LogThread {
         journal: Journal::new(begin.settings.journal, begin.start, shards.len(), now),
@@ -186,6 +205,7 @@ pub(super) fn start(
         begun: Instant::now(),
         next_shard: 0,
         space_checked: Mono(0),
+        tally: Tally::new(log_counters),
     };
     let log = spawn("log", &fatal, move || {
         log_sleeper.is_me();
@@ -196,7 +216,8 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    Ok((Running { log, preparer, pages, readers, stop_within, life, read, orders }, rings.ends))
+    let running = Running { log, preparer, pages, readers, stop_within, life, read, orders, sizes };
+    Ok((running, rings.ends))
 }
 
 /// The page thread, and what ends it.
@@ -207,10 +228,16 @@ struct Pages {
     stop: Arc<AtomicBool>,
 }
 
+/// What the page thread hears and says.
+struct Mail<'m> {
+    jobs: Inbox<PageJob>,
+    notes: &'m Notes,
+}
+
 fn start_pages(
     begin: &Begin,
-    jobs: Inbox<PageJob>,
-    notes: &Notes,
+    counters: CoreCounters,
+    Mail { jobs, notes }: Mail<'_>,
     fatal: &Fatal,
 ) -> Result<Pages, OpenError> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -227,6 +254,7 @@ fn start_pages(
         jobs,
         notes: notes.clone(),
         stop: stop.clone(),
+        counters,
     };
     let (alive, ended) = unbounded();
     let thread = spawn("pages", fatal, move || {

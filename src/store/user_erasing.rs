@@ -195,6 +195,7 @@ impl UserRound {
             let mark = pages.get(&key)?.map(|value| mark_of(&value)).transpose()?;
             if mark.is_some_and(|mark| mark.at <= *until) {
                 remove(pages, key)?;
+                remove(pages, Key::new(Kind::Marked).user(&self.user).conversation(&conversation))?;
             }
             last = Some(conversation);
         }

@@ -5,8 +5,12 @@
 //! no counter holds a secret, a token, a message's text or an e-mail.
 
 pub mod counters;
+pub mod exposition;
+mod heartbeat;
 pub mod logs;
 mod names;
+pub mod process;
 
-pub use counters::{CoreCounters, Counters, Snapshot};
-pub use names::{Counter, Gauge};
+pub use counters::{CoreCounters, Counters, Snapshot, Writers};
+pub use heartbeat::Heartbeat;
+pub use names::{Counter, Gauge, Histogram};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use loquat::chat::{Audience, Conversation, Effect, Effects, Ids, Joiner, RateLimits, Settings};
 use loquat::limits::Limits;
 use loquat::model::{
-    Command, ConversationId, Event, EventBody, FirstSend, Header, LoadKey, Loaded, Mark, MessageId,
-    MessageState, Mono, Now, Profile, ReactAction, Reply, Request, Role, Seq, SessionId, Signal,
-    UserId, Version, Wall,
+    Command, ConversationId, Event, EventBody, FirstSend, FirstSendPlace, FirstSends, Header,
+    LoadKey, Loaded, Mark, MessageId, MessageState, Mono, Now, Profile, ReactAction, Reply,
+    Request, Role, Seq, SessionId, Signal, UserId, Version, Wall,
 };
 
 use super::checks::fold;
@@ -301,8 +301,27 @@ impl World {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(self.stored_sends.get(&key).cloned())
             }
+            LoadKey::FirstSends(behind) => Loaded::FirstSends(self.first_sends(behind.as_ref())),
             LoadKey::Recent(_) | LoadKey::Marks(_) => Loaded::Failed,
         }
+    }
+
+    /// Two of them at a time: a filter takes many steps.
+    fn first_sends(&self, behind: Option<&FirstSendPlace>) -> FirstSends {
+        let place = |(user, name): &(UserId, String)| FirstSendPlace {
+            day: 0,
+            user: user.clone(),
+            client_msg_id: name.clone(),
+        };
+        let is_behind = |place: &FirstSendPlace| {
+            behind.is_none_or(|last| {
+                (&place.user, &place.client_msg_id) > (&last.user, &last.client_msg_id)
+            })
+        };
+        let mut places: Vec<_> = self.stored_sends.keys().map(place).filter(is_behind).collect();
+        let is_last = places.len() <= 2;
+        places.truncate(2);
+        FirstSends { places, is_last }
     }
 
     fn make_durable(&mut self, count: usize) {
@@ -479,12 +498,23 @@ impl World {
         }
     }
 
+    fn told_who_is_here(&mut self, session: SessionId, online: Vec<UserId>, count: u32) {
+        assert_eq!(online.len(), count as usize, "no crowd here");
+        let member = self.here.iter_mut().find(|held| held.session == session).unwrap();
+        assert!(member.version == Version::V2 && member.online.is_empty());
+        assert!(online.contains(&member.user));
+        member.online.extend(online.into_iter().map(|user| (user, true)));
+    }
+
     fn replied(&mut self, session: SessionId, reply: Reply) {
+        if let Reply::Presence { online, count } = reply {
+            return self.told_who_is_here(session, online, count);
+        }
         assert!(self.here.iter().any(|held| held.session == session), "{reply:?}");
         let reference = match &reply {
             Reply::Error { reference, .. } => reference.clone(),
             Reply::Ack(ack) => ack.reference.clone(),
-            Reply::Hello { .. } => panic!("not the machine's to say"),
+            other => panic!("not the machine's to say: {other:?}"),
         };
         let reference = reference.expect("every command has a name here");
         assert!(self.asked.iter().any(|a| a.reference == reference && a.session == session));

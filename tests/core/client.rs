@@ -17,6 +17,9 @@ pub struct Knock<'a> {
     pub user: u64,
     pub conversation: u64,
     pub version: Version,
+    /// v2: where to go on, in which log.
+    pub since: Option<u64>,
+    pub epoch: Option<&'a str>,
     pub address: Ipv4Addr,
     /// Bytes right behind the head.
     pub behind: &'a [u8],
@@ -31,6 +34,8 @@ impl Default for Knock<'_> {
             user: 1,
             conversation: 1,
             version: Version::V2,
+            since: None,
+            epoch: None,
             address: Ipv4Addr::LOCALHOST,
             behind: &[],
             token: None,
@@ -64,14 +69,24 @@ impl World {
         self.connect(Knock { core, user, conversation, version, ..Knock::default() })
     }
 
+    /// A v2 socket that has been here before, and has everything up to `since`.
+    pub fn come_back(&mut self, user: u64, since: u64) -> usize {
+        let core = self.owner(1);
+        self.connect(Knock { core, user, since: Some(since), ..Knock::default() })
+    }
+
     /// Connects and sends the request, no more.
     pub fn knock(&mut self, knock: Knock<'_>) -> usize {
         let token = knock.token.map_or_else(|| self.token(knock.user), str::to_owned);
         let version = if knock.version == Version::V2 { "&v=2" } else { "" };
-        let path = format!("/ws/chat/{}/?token={token}{version}", knock.conversation);
+        let since = knock.since.map(|since| format!("&since={since}")).unwrap_or_default();
+        let epoch = knock.epoch.map(|epoch| format!("&epoch={epoch}")).unwrap_or_default();
+        let conversation = knock.conversation;
+        let path = format!("/ws/chat/{conversation}/?token={token}{version}{since}{epoch}");
         let mut bytes = head(&path).into_bytes();
         bytes.extend(knock.behind);
         let client = self.open(knock.core, knock.address.into(), knock.conversation);
+        self.clients[client].since = knock.since.filter(|_| knock.version == Version::V2);
         self.bytes(client, &bytes);
         client
     }
@@ -137,6 +152,17 @@ impl World {
         messages
             .map(|seen| seen.json().unwrap()["message"]["content"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// The last frame of this type that a client saw.
+    pub fn last(&self, client: usize, kind: &str) -> Value {
+        let found = self.seen(client).iter().rev().find(|seen| seen.kind() == kind);
+        found.and_then(|seen| seen.json().cloned()).unwrap_or_default()
+    }
+
+    /// The seqs of the events that a client saw.
+    pub fn seqs(&self, client: usize) -> Vec<u64> {
+        self.seen(client).iter().filter_map(|seen| seen.seq()).collect()
     }
 
     /// How many frames of a type a client saw.

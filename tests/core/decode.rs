@@ -27,8 +27,10 @@ impl Seen {
         self.json().and_then(|value| value["type"].as_str()).unwrap_or("")
     }
 
+    /// The place of an event.
     pub fn seq(&self) -> Option<u64> {
-        self.json().filter(|json| json["type"] != "hello" && json["type"] != "ack")?["seq"].as_u64()
+        let is_event = self.kind() == "chat_message" || self.kind().starts_with("message_");
+        self.json().filter(|_| is_event)?["seq"].as_u64()
     }
 }
 

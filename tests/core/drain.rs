@@ -145,17 +145,119 @@ fn nothing_is_logged_behind_stop() {
     world.say(ann, "a");
     let id = world.ids(ann)[0];
     world.hang_up(ann);
-    // The owner's core is further than the other one, whose socket still talks.
+    // The owner's core has given up waiting for the other one, whose socket still talks.
     begin_on(&mut world, owner);
-    world.settle();
+    world.advance(5_000);
     world.say(far, "too late");
     world.send(far, &receipt(id));
     world.advance(2_000);
-    assert_eq!(world.contents(far), ["a"]);
+    assert_eq!((world.contents(far), world.errors(far).len()), (vec!["a".to_owned()], 1));
     begin(&mut world);
     world.advance(5_000);
     assert!(stopped(&world));
     world.finish_stopped();
+}
+
+/// A wide conversation with a socket of user `n + 1` on the n-th core from the owner's on.
+fn wide(setup: Setup) -> (World, Vec<usize>) {
+    let mut world = World::new(Setup { wide_threshold: 1, ..setup });
+    let (owner, cores) = (world.owner(1), world.seats.len());
+    let clients = (0..cores)
+        .map(|n| {
+            let core = (owner + n) % cores;
+            world.connect(Knock { core, user: n as u64 + 1, ..Knock::default() })
+        })
+        .collect();
+    (world, clients)
+}
+
+#[test]
+fn sockets_of_other_cores_are_shown_what_was_decided_last_before_the_goodbye() {
+    for slots in [1, 2, 64] {
+        let setup = Setup { cores: 3, mail_slots: slots, ..Setup::default() };
+        let (mut world, clients) = wide(setup);
+        world.log_mode = Mode::Held;
+        for n in 0..5 {
+            for &client in &clients {
+                let content = format!("{n} of {client}");
+                world
+                    .push(client, &json!({"type": "chat_message", "content": content, "ref": "r"}));
+            }
+        }
+        // The commands of the far cores lie in their rings, as far as there is room.
+        begin(&mut world);
+        world.advance(1_000);
+        assert!(clients.iter().all(|&client| world.close_code(client).is_none()), "{slots} slots");
+        world.log_mode = Mode::Auto;
+        world.settle();
+        world.advance(100);
+        for &client in &clients {
+            assert_eq!((world.contents(client).len(), world.count(client, "ack")), (15, 5));
+            assert_eq!(world.close_code(client), Some(1012), "{slots} slots");
+            world.hang_up(client);
+        }
+        assert!(stopped(&world));
+        world.finish_stopped();
+    }
+}
+
+#[test]
+fn what_comes_behind_a_cores_last_word_is_not_decided() {
+    let (mut world, clients) = wide(Setup { cores: 2, ..Setup::default() });
+    world.log_mode = Mode::Held;
+    world.say(clients[1], "in time");
+    begin(&mut world);
+    // The receives that were in flight bring something: a far core has said that nothing follows.
+    world.say(clients[1], "too late");
+    world.say(clients[0], "the owner still decides");
+    world.log_mode = Mode::Auto;
+    world.settle();
+    for &client in &clients {
+        assert_eq!(world.contents(client), ["in time", "the owner still decides"]);
+        assert_eq!(world.close_code(client), Some(1012));
+        world.hang_up(client);
+    }
+    assert!(stopped(&world));
+    world.finish_stopped();
+}
+
+#[test]
+fn a_core_that_said_that_it_is_settled_decides_nothing_more() {
+    let (mut world, clients) = wide(Setup { cores: 2, ..Setup::default() });
+    let owner = world.owner(1);
+    begin_on(&mut world, 1 - owner);
+    world.settle();
+    begin_on(&mut world, owner);
+    world.stands_still = Some(1 - owner);
+    world.settle();
+    world.say(clients[0], "behind the last word");
+    world.stands_still = None;
+    world.settle();
+    for &client in &clients {
+        assert_eq!((world.contents(client).len(), world.close_code(client)), (0, Some(1012)));
+        world.hang_up(client);
+    }
+    assert!(stopped(&world));
+    world.finish_stopped();
+}
+
+#[test]
+fn a_core_that_never_answers_does_not_hold_up_the_others() {
+    for still in 0..2 {
+        let (mut world, clients) = wide(Setup { cores: 2, ..Setup::default() });
+        world.stands_still = Some(still);
+        let hears = clients.iter().find(|&&client| world.sockets[client].core != still).copied();
+        begin(&mut world);
+        world.advance(4_999);
+        assert_eq!(world.close_code(hears.unwrap()), None);
+        world.advance(1);
+        assert_eq!(world.close_code(hears.unwrap()), Some(1012));
+        world.stands_still = None;
+        world.settle();
+        world.advance(5_000);
+        assert!(stopped(&world));
+        world.finish_stopped();
+    }
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Too little of something: room in the log, ids, disk, memory. Overload is an answer, given before
 //! anything is numbered, and it ends by itself.
 
+use std::sync::Arc;
+
+use loquat::chat::RateLimits;
+use loquat::limits::{Limits, Rate};
+use loquat::node::connection::Buckets;
 use loquat::node::core::Pressure;
 use loquat::node::ports::FromLog;
 use serde_json::json;
@@ -169,4 +174,32 @@ fn an_answer_of_the_store_to_a_candidate_that_was_refused_already_says_nothing_m
     world.settle();
     world.advance(6_000);
     world.finish_stopped();
+}
+
+#[test]
+fn new_rates_hold_at_once_for_those_who_used_up_the_old_ones() {
+    let rates = |rate| Limits {
+        frames: rate,
+        events_per_user: rate,
+        events_per_user_and_shard: rate,
+        events_per_conversation: rate,
+        ..Limits::DEFAULT
+    };
+    let limits = rates(Rate { per_second: 1, burst: 3 });
+    let setup = Setup { buckets: Buckets::On, rate_limits: RateLimits::On, ..Setup::default() };
+    let mut world = World::new(Setup { limits, ..setup });
+    let ann = world.enter(1, 1);
+    let burst = |world: &mut World| {
+        (0..10).for_each(|_| world.push(ann, &chat("x")));
+        world.settle();
+        world.contents(ann).len()
+    };
+    assert_eq!(burst(&mut world), 3);
+    let faster = Arc::new(world.reloadable(rates(Rate { per_second: 1_000, burst: 5 })));
+    let now = world.now;
+    world.seats[0].core.reload(faster, now);
+    assert_eq!(burst(&mut world), 3, "a new rate is no new burst");
+    world.advance(100);
+    assert_eq!(burst(&mut world), 8);
+    world.finish();
 }

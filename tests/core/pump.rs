@@ -70,8 +70,8 @@ impl Pump {
     pub fn advance(&mut self, core: &mut Core<Token>, now: Now) -> bool {
         let mut has_work = false;
         while self.end.is_none() && self.token.is_some() {
-            let went_on =
-                self.go_on_sending(core, now) | self.go_on_receiving(core, now, &mut has_work);
+            let went_on = self.go_on_sending(core, now, &mut has_work)
+                | self.go_on_receiving(core, now, &mut has_work);
             if !went_on && !self.next_step(core, &mut has_work) {
                 break;
             }
@@ -79,7 +79,7 @@ impl Pump {
         has_work
     }
 
-    fn go_on_sending(&mut self, core: &mut Core<Token>, now: Now) -> bool {
+    fn go_on_sending(&mut self, core: &mut Core<Token>, now: Now, has_work: &mut bool) -> bool {
         let Some(write) = self.sending.take() else {
             self.sending = core.take_write(self.slot);
             return self.sending.is_some();
@@ -102,6 +102,7 @@ impl Pump {
         self.room = self.room.map(|room| room - most);
         self.decoder.push(&whole[..most], &mut self.seen);
         core.wrote(self.slot, write, Some(most), now);
+        *has_work |= core.needs_turn();
         true
     }
 

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use loquat::model::*;
+use serde_json::Value;
+
 use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, Record};
 
+use super::past;
+
 #[derive(Default)]
-struct Room {
+pub struct Room {
     header: Header,
-    messages: BTreeMap<MessageId, MessageState>,
-    marks: HashMap<UserId, Mark>,
+    pub messages: BTreeMap<MessageId, MessageState>,
+    pub marks: HashMap<UserId, Mark>,
     firsts: HashMap<(UserId, String), FirstSend>,
 }
 
@@ -64,6 +68,20 @@ impl Store {
     /// The newest event that survives anything.
     pub fn durable_seq(&self, conversation: &ConversationId) -> u64 {
         self.events.get(conversation).map_or(0, |events| events.len() as u64)
+    }
+
+    /// The event is shown as one whose message was deleted; that must have happened.
+    pub fn is_without_text(&self, of: &ConversationId, seq: u64, shown: &Value) -> bool {
+        let texts = [&shown["content"], &shown["message"]["content"]];
+        let message = self.events[of][seq as usize - 1].text_of();
+        let Some(message) =
+            message.filter(|_| texts.iter().any(|text| **text == "Message deleted"))
+        else {
+            return false;
+        };
+        let is_its_end = |event: &Event| matches!(event.body, EventBody::Delete { message: m, .. } if m == message);
+        assert!(self.events[of].iter().any(is_its_end), "{shown} was not deleted");
+        true
     }
 
     fn directory(&mut self, change: DirectoryChange) {
@@ -132,6 +150,11 @@ impl Store {
                 let found = found.map(|event| Arc::new(event.clone())).collect();
                 return LoadResult::Past(Past::Events(found));
             }
+            LoadQuery::Past(query) => {
+                let events = self.events.get(conversation).map_or(&[][..], |events| events);
+                let paged = &events[..room.header.last_seq.0 as usize];
+                return LoadResult::Past(past::answer(room, paged, query));
+            }
             LoadQuery::State(LoadKey::Message(id)) => {
                 Loaded::Message(room.messages.get(id).cloned().map(Box::new))
             }
@@ -140,6 +163,7 @@ impl Store {
                 let key = (user.clone(), client_msg_id.clone());
                 Loaded::FirstSend(room.firsts.get(&key).cloned())
             }
+            LoadQuery::State(LoadKey::FirstSends(_)) => Loaded::FirstSends(room.first_sends()),
             LoadQuery::State(LoadKey::Recent(count)) => {
                 let skip = room.messages.len().saturating_sub(*count as usize);
                 Loaded::Recent(room.messages.values().skip(skip).cloned().collect())
@@ -164,6 +188,18 @@ impl Store {
 }
 
 impl Room {
+    /// All in one step.
+    fn first_sends(&self) -> FirstSends {
+        let place = |((user, name), first): (&(UserId, String), &FirstSend)| FirstSendPlace {
+            day: u32::try_from(first.created_at.0 / 86_400_000).unwrap(),
+            user: user.clone(),
+            client_msg_id: name.clone(),
+        };
+        let mut places: Vec<_> = self.firsts.iter().map(place).collect();
+        places.sort_by(|a, b| (&a.user, &a.client_msg_id).cmp(&(&b.user, &b.client_msg_id)));
+        FirstSends { places, is_last: true }
+    }
+
     fn fold(&mut self, event: &Event) {
         self.header.last_seq = event.seq;
         self.header.last_at = event.at;

@@ -94,7 +94,8 @@ fn new_limits_hold_for_what_comes() {
     let ann = world.enter(1, 1);
     let limits = Limits { content_chars: 5, ..Limits::DEFAULT };
     let reloadable = std::sync::Arc::new(world.reloadable(limits));
-    world.seats[0].core.reload(reloadable);
+    let now = world.now;
+    world.seats[0].core.reload(reloadable, now);
     world.say(ann, "123456");
     world.send(ann, &json!({"type": "chat_message", "content": "12345"}));
     assert_eq!(

@@ -6,6 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use loquat::limits::Limits;
 use loquat::model::{ConversationId, Version};
 use loquat::node::ports::FromLog;
 use serde_json::{Value, json};
@@ -56,6 +57,10 @@ impl Walk {
             log_slots: dice.pick(&[4, 1_024]),
             offline_grace_ms: dice.pick(&[0, 5_000]),
             lease_ids: dice.pick(&[3, 1 << 16]),
+            limits: Limits {
+                outbox_bytes: dice.pick(&[600, 3_000, 256 * 1024]),
+                ..Limits::DEFAULT
+            },
             ..Setup::default()
         };
         let faults = dice.roll(256);
@@ -111,10 +116,16 @@ impl Walk {
             0 => masked(1, self.message().to_string().as_bytes()),
             _ => Vec::new(),
         };
+        let conversation = 1 + self.dice.roll(CONVERSATIONS);
+        let id = ConversationId::from_number(conversation).unwrap();
+        let durable = self.world.store.durable_seq(&id);
+        // Sometimes from the future.
+        let since = (self.dice.roll(2) == 0).then(|| self.dice.roll(durable + 2));
         let knock = Knock {
             core: self.core(),
             user: 1 + self.dice.roll(5),
-            conversation: 1 + self.dice.roll(CONVERSATIONS),
+            conversation,
+            since,
             version: self.dice.pick(&[Version::V1, Version::V2]),
             behind: &behind,
             ..Knock::default()
@@ -136,7 +147,8 @@ impl Walk {
         let client = self.dice.pick(&self.open);
         let ids = self.world.ids(client);
         let id = if ids.is_empty() { 1 } else { self.dice.pick(&ids) };
-        let mut frame = match self.dice.roll(9) {
+        let mut frame = match self.dice.roll(10) {
+            9 => json!({"type": "ping"}),
             0..3 => self.message(),
             3 => typing(),
             4 => receipt(id),
@@ -225,6 +237,7 @@ impl Walk {
                 let last = world.contents(client).pop();
                 assert_eq!(last.as_deref(), Some("the last word"), "client {client}");
                 assert!(world.sockets[client].decoder.is_level(), "client {client}");
+                assert_eq!(world.clients[client].since, None, "client {client} is not told");
             }
         }
     }

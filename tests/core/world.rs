@@ -20,7 +20,9 @@ use loquat::node::links::{AdminOrder, Links, Peer};
 use loquat::node::mail::Mail;
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
+use loquat::node::question::{About, Answer, Asker, Question};
 use loquat::node::shard::ShardSettings;
+use loquat::telemetry::Counters;
 use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
@@ -125,6 +127,7 @@ pub struct World {
     pub key: Key,
     pub rules: Rules,
     pub admissions: Arc<Admissions>,
+    pub counters: Counters,
     pub(super) clients: Vec<Checked>,
     next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
@@ -154,6 +157,7 @@ impl World {
         let rules = Rules::default();
         let placement = Placement { seed: 7, cores: setup.cores };
         let admissions = Admissions::new(&setup.limits, Caps::On);
+        let (counters, writers) = Counters::new(setup.cores.into());
         let mut world = World {
             now: BEGIN,
             seats: Vec::new(),
@@ -169,6 +173,7 @@ impl World {
             key,
             rules,
             admissions,
+            counters,
             clients: Vec::new(),
             next_id: 1,
             shown: HashMap::new(),
@@ -180,7 +185,7 @@ impl World {
         let bells: Vec<_> = wakes.iter().map(|woken| bell_of(woken.clone())).collect();
         let peers = mesh(&bells, world.setup.mail_slots);
         let nobody = Arc::new(Doorbell::new(|| {}));
-        for (index, peers) in peers.into_iter().enumerate() {
+        for ((index, peers), counters) in peers.into_iter().enumerate().zip(writers.cores) {
             let (bell, woken) = (bells[index].clone(), wakes[index].clone());
             let (log_tx, to_log) = ring(world.setup.log_slots, nobody.clone());
             let (from_log, log_rx) = ring(1 << 16, bell.clone());
@@ -197,7 +202,8 @@ impl World {
             };
             let reloadable = Arc::new(world.reloadable(world.setup.limits.clone()));
             let settings = world.core_settings(index as u16);
-            let core = Core::new(settings, reloadable, world.admissions.clone(), links);
+            let core = Core::new(settings, reloadable, world.admissions.clone(), links)
+                .counted_by(counters);
             world.seats.push(Seat {
                 core,
                 bell,
@@ -439,7 +445,9 @@ impl World {
             went_on = true;
         }
         if matches!(self.reader_mode, Mode::Auto | Mode::Fails) {
-            while self.answer_load(core) {}
+            while self.answer_load(core) {
+                went_on = true;
+            }
         }
         went_on
     }
@@ -470,7 +478,30 @@ impl World {
             assert_eq!(before, None, "one answer for one command");
         });
         let seat = &mut self.seats[core];
-        assert!(seat.admin.push((command, reply)).is_ok());
+        assert!(seat.admin.push(AdminOrder::Change(command, reply)).is_ok());
+        seat.admin.ring();
+        self.settle();
+        answer
+    }
+
+    /// A question about a conversation, and where its answer will be.
+    pub fn ask(
+        &mut self,
+        core: usize,
+        of: u64,
+        asker: Asker,
+        about: About,
+    ) -> Arc<Mutex<Option<Answer>>> {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = answer.clone();
+        let to = Box::new(move |answer| {
+            let before = slot.lock().unwrap().replace(answer);
+            assert_eq!(before, None, "one answer for one question");
+        });
+        let conversation = ConversationId::from_number(of).unwrap();
+        let question = Box::new(Question { conversation, asker, about });
+        let seat = &mut self.seats[core];
+        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
         seat.admin.ring();
         self.settle();
         answer
@@ -499,6 +530,7 @@ impl World {
                 }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()
+                    && !self.store.is_without_text(&checked.conversation, seq, json)
                 {
                     let mut json = json.clone();
                     json.as_object_mut().unwrap().remove("client_msg_id");

@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
+use loquat::auth::{Algorithm, Key, Keys, NewToken, Rules, Verifier, issue};
 use loquat::http::{
-    self, AdminReply, AdminSettings, AdminToken, Busy, ConversationEntry, DemoUser, Directory,
-    Health, HttpBounds, HttpHandle, HttpPorts, HttpSettings, MemberEntry, Shards, Unreadable,
-    Vitals,
+    self, AdminReply, AdminSettings, AdminToken, ApiSettings, Busy, ConversationEntry, DemoUser,
+    Directory, Health, HttpBounds, HttpCounts, HttpHandle, HttpPorts, HttpSettings, MemberEntry,
+    Memberships, Metrics, Questions, Shards, Unreadable, Vitals,
 };
-use loquat::model::{ConversationId, Erasure, Role, UserId, Wall};
+use loquat::limits::Limits;
+use loquat::model::{Access, ConversationId, Erasure, Identity, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::node::core::Reloadable;
+use loquat::node::question::{self, AnswerTo, Question};
+use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
 pub const TOKEN: &str = "a-token-of-at-least-thirty-two-bytes";
@@ -37,6 +43,13 @@ pub struct World {
     pub kept: Mutex<Vec<AdminReply>>,
     pub vitals: Mutex<Vitals>,
     pub is_readable: Mutex<bool>,
+    /// What shards say to questions; `None` keeps them waiting.
+    pub answers: Mutex<fn(&Question) -> Option<question::Answer>>,
+    pub questions: Mutex<Vec<Question>>,
+    pub waiting: Mutex<Vec<AnswerTo>>,
+    pub revoked_before: Mutex<Option<Wall>>,
+    /// Keys and origins, as a reload may change them.
+    pub gate: http::Gate,
     pub conversations: BTreeMap<ConversationId, BTreeMap<UserId, Role>>,
 }
 
@@ -110,9 +123,49 @@ impl Directory for World {
     }
 }
 
+impl Questions for World {
+    fn ask(&self, asked: Question, to: AnswerTo) -> Result<(), Busy> {
+        let answer = (*self.answers.lock().unwrap())(&asked);
+        self.questions.lock().unwrap().push(asked);
+        match answer {
+            Some(question::Answer::Busy) => return Err(Busy),
+            Some(answer) => {
+                std::thread::spawn(move || to(answer));
+            }
+            None => self.waiting.lock().unwrap().push(to),
+        }
+        Ok(())
+    }
+}
+
+impl Memberships for World {
+    fn revoked_before(&self, _: &UserId) -> Result<Option<Wall>, Unreadable> {
+        self.readable()?;
+        Ok(*self.revoked_before.lock().unwrap())
+    }
+
+    fn of_user(
+        &self,
+        identity: &Identity,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, Unreadable> {
+        let all = self.conversations.iter();
+        let mine = all.filter(|(_, members)| members.contains_key(&identity.user));
+        let behind = mine.map(|(id, _)| id).filter(|id| after.is_none_or(|after| *id > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+}
+
 impl Health for World {
     fn vitals(&self) -> Vitals {
         *self.vitals.lock().unwrap()
+    }
+}
+
+impl Metrics for World {
+    fn exposition(&self, http: HttpCounts) -> String {
+        format!("unauthorized {}\n", http.unauthorized)
     }
 }
 
@@ -141,6 +194,11 @@ pub fn world() -> World {
     let members = [("1", Role::Admin), ("2", Role::Member), ("ann@x.org", Role::ReadOnly)];
     let members = members.map(|(id, role)| (user(id), role));
     let conversations = [("7", BTreeMap::from(members)), ("8", BTreeMap::new())];
+    let reloadable = Reloadable {
+        limits: Limits::DEFAULT,
+        verifier: Verifier::new(Keys::new(vec![key()]).unwrap(), Rules::default()).unwrap(),
+        allowed_origins: vec!["https://app.example.com".to_owned()],
+    };
     World {
         mood: Mutex::new(Mood::Answers(AdminAnswer::Done)),
         commands: Mutex::default(),
@@ -149,11 +207,34 @@ pub fn world() -> World {
             oldest_turn_ms: 3,
             is_listening: true,
             is_accepting: true,
+            has_room: true,
             is_draining: false,
         }),
         is_readable: Mutex::new(true),
+        answers: Mutex::new(|_| None),
+        questions: Mutex::default(),
+        waiting: Mutex::default(),
+        revoked_before: Mutex::default(),
+        gate: Arc::new(ArcSwap::from_pointee(reloadable)),
         conversations: conversations.map(|(id, members)| (conversation(id), members)).into(),
     }
+}
+
+pub fn key() -> Key {
+    Key::new(Algorithm::Hs256, "only the tests of the HTTP side sign with this").unwrap()
+}
+
+/// A user's token, as a socket would bring it.
+pub fn token(id: &str, ttl_s: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let (user, rules) = (user(id), Rules::default());
+    let claims = NewToken::new(&user, ttl_s, &rules);
+    issue(&key(), &claims, Wall(now), "0123456789abcdef").unwrap()
+}
+
+/// The world's own gate takes the place of this one's: see [`Server::with`].
+fn api() -> ApiSettings {
+    ApiSettings { gate: world().gate, access: Access::Members, listening: Listening::Public }
 }
 
 pub fn settings(bounds: HttpBounds) -> HttpSettings {
@@ -164,7 +245,18 @@ pub fn settings(bounds: HttpBounds) -> HttpSettings {
         name: "Ann <Lee>".to_owned(),
         token: "the-demo-token".to_owned(),
     }];
-    HttpSettings { admin: Some(AdminSettings { listen, token }), demo_users, bounds }
+    HttpSettings { admin: Some(AdminSettings { listen, token }), api: api(), demo_users, bounds }
+}
+
+pub fn ports(world: &Arc<World>) -> HttpPorts {
+    HttpPorts {
+        shards: world.clone(),
+        questions: world.clone(),
+        memberships: world.clone(),
+        directory: world.clone(),
+        health: world.clone(),
+        metrics: world.clone(),
+    }
 }
 
 impl Server {
@@ -172,10 +264,22 @@ impl Server {
         Server::with(settings(HttpBounds::default()))
     }
 
+    /// User 1 is a member of so many conversations.
+    pub fn crowded(count: u64) -> Server {
+        let member = BTreeMap::from([(user("1"), Role::Member)]);
+        let of = |id: u64| (ConversationId::from_number(id).unwrap(), member.clone());
+        let conversations = (1..=count).map(of).collect();
+        Server::of(World { conversations, ..world() }, settings(HttpBounds::default()))
+    }
+
     pub fn with(settings: HttpSettings) -> Server {
-        let world = Arc::new(world());
-        let ports =
-            HttpPorts { shards: world.clone(), directory: world.clone(), health: world.clone() };
+        Server::of(world(), settings)
+    }
+
+    fn of(world: World, mut settings: HttpSettings) -> Server {
+        let world = Arc::new(world);
+        settings.api.gate = world.gate.clone();
+        let ports = ports(&world);
         let handle = http::start(settings, ports).unwrap();
         let reactor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         Server { handle, world, reactor }

@@ -2,6 +2,8 @@
 
 mod harness;
 
+mod api;
+mod churn;
 mod crash;
 mod drain;
 mod edits;
@@ -12,11 +14,13 @@ mod handshake;
 mod harness_itself;
 mod history;
 mod messages;
+mod metrics;
 mod peers;
 mod presence;
 mod rates;
 mod reactions;
 mod receipts;
+mod resume;
 mod rights;
 mod startup;
 mod storm;

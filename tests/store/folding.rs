@@ -233,9 +233,22 @@ fn an_edit_history_has_every_edit_in_order() {
     stop(running, shards);
     let (running, shards) = start(directory.path(), settings(), 1);
     let read = running.read_handle();
-    let edits = read.edits(&conversation(1), MessageId(10), 1, 2).unwrap();
-    let found: Vec<_> = edits.iter().map(|edit| (edit.number, edit.content.as_str())).collect();
-    assert_eq!(found, [(2, "edit 2"), (3, "edit 3")]);
+    let check = |after: u64, limit: u32, expected: &[(u32, &str)]| {
+        let query = EditsQuery { message: MessageId(10), after: Seq(after), limit };
+        let edits = read.edits(&conversation(1), query).unwrap();
+        assert!(edits.is_known && !edits.is_deleted && !edits.is_cut);
+        assert_eq!((edits.last_number, edits.last_seq), (4, Seq(5)));
+        let found: Vec<_> =
+            edits.edits.iter().map(|edit| (edit.number, edit.content.as_str())).collect();
+        assert_eq!(found, expected, "{after} {limit}");
+    };
+    // One more than was asked for says that there are more.
+    check(0, 1, &[(0, "first"), (1, "edit 1")]);
+    check(2, 2, &[(2, "edit 2"), (3, "edit 3"), (4, "edit 4")]);
+    check(4, 5, &[(4, "edit 4")]);
+    check(5, 5, &[]);
+    let unknown = EditsQuery { message: MessageId(11), after: Seq(0), limit: 5 };
+    assert_eq!(read.edits(&conversation(1), unknown).unwrap(), StoredEdits::default());
     stop(running, shards);
 }
 

@@ -3,8 +3,8 @@
 use super::Stage;
 use super::stage::{answer_to, delete, edit, react, react_as, send, send_once, stored, user};
 use crate::model::{
-    Command, FirstSend, LoadKey, Loaded, Mark, MessageId, MessageState, ReactAction, Role, Seq,
-    SessionId, Version, Wall,
+    Command, FirstSend, FirstSendPlace, FirstSends, LoadKey, Loaded, Mark, MessageId, MessageState,
+    ReactAction, Role, Seq, SessionId, Version, Wall,
 };
 
 fn message(id: u64) -> LoadKey {
@@ -56,7 +56,7 @@ fn a_failed_load_fails_its_commands_and_no_others() {
     stage.handle_ref(ann, "a", edit(MessageId(101), "new"));
     stage.handle_ref(ann, "b", send_once("hi", "c"));
     stage.handle_ref(ann, "c", send("ho"));
-    stage.check(&["load message 101", "load send 1 c"]);
+    stage.check(&["load message 101", "load sends", "load send 1 c"]);
     stage.loaded(message(101), Loaded::Failed);
     stage.check(&["to 1: storage_unavailable a"]);
     stage.loaded(first_send(1, "c"), Loaded::Failed);
@@ -105,7 +105,7 @@ fn a_stored_first_send_answers_its_repeat() {
     };
     stage.handle_ref(ann, "a", send_once("hi", "c"));
     stage.handle_ref(ann, "b", send_once("ho", "c"));
-    stage.check(&["load send 1 c"]);
+    stage.check(&["load sends", "load send 1 c"]);
     stage.loaded(first_send(1, "c"), Loaded::FirstSend(Some(first)));
     stage.check(&["later to 1: ack a c 104 #4", "later to 1: idempotency_conflict b"]);
 }
@@ -115,7 +115,7 @@ fn two_new_sends_under_one_id_are_one_message() {
     let (mut stage, ann) = old_stage();
     stage.handle_ref(ann, "a", send_once("hi", "c"));
     stage.handle_ref(ann, "b", send_once("hi", "c"));
-    stage.check(&["load send 1 c"]);
+    stage.check(&["load sends", "load send 1 c"]);
     stage.loaded(first_send(1, "c"), Loaded::FirstSend(None));
     stage.check(&["#11 message 111 by 1: hi", "mark 1 111", "later to 1: ack b c 111 #11"]);
 }
@@ -284,4 +284,54 @@ fn a_mark_that_cannot_be_read_is_asked_for_again() {
     stage.check(&["to 2: storage_unavailable r"]);
     stage.read(page, MessageId(104));
     stage.check(&["load mark 1"]);
+}
+
+fn place(id: u64, client_msg_id: &str) -> FirstSendPlace {
+    FirstSendPlace { day: 20_000, user: user(id), client_msg_id: client_msg_id.into() }
+}
+
+fn sends(places: &[FirstSendPlace], is_last: bool) -> Loaded {
+    Loaded::FirstSends(FirstSends { places: places.to_vec(), is_last })
+}
+
+#[test]
+fn ordinary_sends_ask_nothing_once_the_filter_is_whole() {
+    let (mut stage, ann) = old_stage();
+    stage.handle(ann, send_once("hi", "c"));
+    stage.check(&["load sends", "load send 1 c"]);
+    stage.loaded(LoadKey::FirstSends(None), sends(&[place(1, "a")], false));
+    stage.check(&["load sends behind 1 a"]);
+    stage.loaded(first_send(1, "c"), Loaded::FirstSend(None));
+    stage.check(&["#11 message 111 by 1: hi", "mark 1 111"]);
+    // Until the last step anything may be stored.
+    stage.handle(ann, send_once("ho", "d"));
+    stage.check(&["load send 1 d"]);
+    stage.loaded(first_send(1, "d"), Loaded::FirstSend(None));
+    stage.take();
+    // What is sealed meanwhile is behind the step that was read: it goes into the filter itself.
+    stage.durable(1);
+    stage.chat.sealed(1);
+    stage.chat.shrink();
+    let key = LoadKey::FirstSends(Some(place(1, "a")));
+    stage.loaded(key, sends(&[place(2, "b")], true));
+    stage.check(&[]);
+    stage.handle(ann, send_once("x", "new"));
+    stage.check(&["#13 message 113 by 1: x", "mark 1 113"]);
+    for known in ["a", "c", "d"] {
+        stage.handle(ann, send_once("x", known));
+        stage.check(&[&format!("load send 1 {known}")]);
+        stage.loaded(first_send(1, known), Loaded::FirstSend(None));
+        stage.take();
+    }
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_begun_anew() {
+    let (mut stage, ann) = old_stage();
+    stage.handle(ann, send_once("hi", "c"));
+    stage.loaded(LoadKey::FirstSends(None), Loaded::Failed);
+    stage.loaded(first_send(1, "c"), Loaded::FirstSend(None));
+    stage.take();
+    stage.handle(ann, send_once("hi", "d"));
+    stage.check(&["load sends", "load send 1 d"]);
 }

@@ -20,6 +20,20 @@ fn the_first_socket_hears_of_itself_and_the_second_of_both() {
 }
 
 #[test]
+fn a_v2_socket_is_told_who_is_here_at_once() {
+    let mut stage = Stage::new();
+    stage.join_v2(2);
+    stage.check(&["to 1: here 2 of 1"]);
+    stage.pass(100);
+    stage.join_v2(1);
+    // Who comes in the same tick follows with the tick.
+    stage.join_v2(3);
+    stage.check(&["to 2: here 1,2 of 2", "to 3: here 2,3 of 2"]);
+    stage.pass(50);
+    stage.check(&["but 1: 1 online", "but 3: 3 online"]);
+}
+
+#[test]
 fn every_tab_hears_of_itself_and_others_only_of_the_first() {
     let mut stage = Stage::new();
     stage.join(1);
@@ -136,7 +150,7 @@ fn a_crowd_hears_only_its_number() {
     stage.take();
     stage.join(202);
     stage.join_v2(203);
-    stage.check(&["one 202: 202 online", "one 203: 203 online", "one 203: count 203"]);
+    stage.check(&["one 202: 202 online", "to 203: here  of 203"]);
     stage.pass(50);
     stage.check(&["v2: count 203"]);
     stage.join(204);

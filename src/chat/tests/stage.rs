@@ -228,6 +228,10 @@ fn brief(effect: &Effect) -> String {
         Effect::Load(LoadKey::FirstSend { user, client_msg_id }) => {
             format!("load send {user} {client_msg_id}")
         }
+        Effect::Load(LoadKey::FirstSends(None)) => "load sends".to_owned(),
+        Effect::Load(LoadKey::FirstSends(Some(place))) => {
+            format!("load sends behind {} {}", place.user, place.client_msg_id)
+        }
         Effect::Load(LoadKey::Recent(count)) => format!("load recent {count}"),
         Effect::Load(LoadKey::Marks(count)) => format!("load marks {count}"),
     }
@@ -285,6 +289,10 @@ fn brief_reply(reply: &Reply) -> String {
             let (message, seq) = (number(message.map(|m| m.0)), number(seq.map(|s| s.0)));
             format!("ack {} {} {message} #{seq}", text(reference), text(client_msg_id))
         }
-        Reply::Hello { .. } => "hello".into(),
+        Reply::Presence { online, count } => {
+            let online: Vec<_> = online.iter().map(ToString::to_string).collect();
+            format!("here {} of {count}", online.join(","))
+        }
+        other => panic!("a conversation does not say {other:?}"),
     }
 }

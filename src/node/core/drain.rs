@@ -1,21 +1,29 @@
 //! Stopping: what is under way is finished, then every socket is told when to come back.
 //!
 //! ```text
-//! No ─► Settling (nothing more is read; decided records become durable and are shown)
-//!         └─► Closing (1012 to everyone; until all are gone or the time is up)
-//!               └─► Stopping (the log writes its last commit) ─► Stopped
+//! No ─► Settling (nothing more is read, which all cores are told; decided records become durable and
+//!         │        are shown, until no core sends commands any more and nothing waits)
+//!         └─► Settled (which all cores are told, behind the last batches; until all say the same)
+//!               └─► Closing (1012 to everyone; until all are gone or the time is up)
+//!                     └─► Stopping (the log writes its last commit) ─► Stopped
 //! ```
+//! A socket of a wide conversation hears from the core that owns it what was decided last, so no core
+//! closes its sockets before all are settled. One that does not answer is waited for until the time is
+//! up. A receive that is in flight when a core stops reading may still bring something: it is taken
+//! while nobody relies on the core's last word.
 
 use super::Core;
 use super::handshake::OVERLOADED;
 use crate::limits::DRAIN_MS_MAX;
 use crate::model::{CloseReason, Mono, Now};
-use crate::node::connection::Phase;
+use crate::node::connection::{Adoption, Phase, Place};
+use crate::node::mail::Mail;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
     No,
     Settling { until: Mono, spread_ms: u32 },
+    Settled { until: Mono, spread_ms: u32 },
     Closing { until: Mono },
     Stopping,
     Stopped,
@@ -24,10 +32,19 @@ pub(super) enum Drain {
 impl Drain {
     pub(super) fn next_timeout(&self) -> Option<Mono> {
         match self {
-            Drain::Settling { until, .. } | Drain::Closing { until } => Some(*until),
+            Drain::Settling { until, .. }
+            | Drain::Settled { until, .. }
+            | Drain::Closing { until } => Some(*until),
             _ => None,
         }
     }
+}
+
+/// How many other cores have said so.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub quiet: usize,
+    pub settled: usize,
 }
 
 /// A multiplier that spreads neighbouring slots over the whole range (Knuth, TAOCP 3, §6.4).
@@ -51,6 +68,29 @@ impl<S> Core<S> {
         for slot in waiting {
             self.refuse(slot, OVERLOADED, now);
         }
+        self.tell_cores(|| Mail::Quiet);
+    }
+
+    fn tell_cores(&mut self, mail: impl Fn() -> Mail<S, Adoption>) {
+        for peer in self.links.peers.iter_mut().flatten() {
+            peer.send(mail());
+        }
+    }
+
+    fn other_cores(&self) -> usize {
+        self.links.peers.iter().flatten().count()
+    }
+
+    /// Whether what an open socket brings is not handled any more: other cores were told that nothing
+    /// follows.
+    pub(super) fn comes_too_late(&self, slot: u32) -> bool {
+        match (&self.drain, &self.connections[slot as usize].phase) {
+            (Drain::No, _) => false,
+            (Drain::Settling { .. }, Phase::Open(open)) => {
+                matches!(open.place, Place::Far { .. })
+            }
+            (_, phase) => matches!(phase, Phase::Open(_)),
+        }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -66,7 +106,11 @@ impl<S> Core<S> {
     pub(super) fn go_on_draining(&mut self, now: Now) {
         while let Some(next) = self.next_stage(now) {
             match (self.drain, next) {
-                (Drain::Settling { spread_ms, .. }, _) => self.close_all(spread_ms, now),
+                (_, Drain::Settled { .. }) => self.tell_cores(|| Mail::Settled),
+                (
+                    Drain::Settling { spread_ms, .. } | Drain::Settled { spread_ms, .. },
+                    Drain::Closing { .. },
+                ) => self.close_all(spread_ms, now),
                 (_, Drain::Stopping) => self.shard.end_log(now),
                 _ => {}
             }
@@ -77,8 +121,15 @@ impl<S> Core<S> {
     fn next_stage(&self, now: Now) -> Option<Drain> {
         match self.drain {
             Drain::No | Drain::Stopped => None,
-            Drain::Settling { until, .. } => {
-                (self.shard.is_settled() || now.mono >= until).then_some(Drain::Closing { until })
+            Drain::Settling { until, .. } | Drain::Settled { until, .. } if now.mono >= until => {
+                Some(Drain::Closing { until })
+            }
+            Drain::Settling { until, spread_ms } => {
+                let is_settled = self.heard.quiet == self.other_cores() && self.shard.is_settled();
+                is_settled.then_some(Drain::Settled { until, spread_ms })
+            }
+            Drain::Settled { until, .. } => {
+                (self.heard.settled == self.other_cores()).then_some(Drain::Closing { until })
             }
             Drain::Closing { until } => {
                 (self.connections.is_empty() || now.mono >= until).then_some(Drain::Stopping)

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::model::{CloseReason, ConversationId, Now};
 use crate::node::admission::Full;
 use crate::node::connection::{Adoption, Buckets, Connection, Echo, Guard, Phase, Upgrade};
+use crate::telemetry::Counter;
 use crate::wire::close;
 use crate::wire::session::Session;
 use crate::wire::upgrade::{
@@ -81,6 +82,7 @@ impl<S> Core<S> {
                         upgrade,
                         identity: Arc::new(identity),
                         version: request.version,
+                        resume: request.resume,
                         conversation,
                         permits: Default::default(),
                         peer,
@@ -182,6 +184,7 @@ impl<S> Core<S> {
             guard: Guard::new(limits, buckets),
             outbox_bytes_max: limits.outbox_bytes,
         };
+        self.counters.increment(Counter::SocketsOpened);
         let connection = &mut self.connections[slot as usize];
         connection.permits.handshake = None;
         connection.outbox.push_head(|out| {
@@ -205,6 +208,10 @@ impl<S> Core<S> {
         now: Now,
     ) {
         let outbox = &mut self.connections[slot as usize].outbox;
+        self.counters.increment(match self.settings.reject {
+            RejectStyle::Http => Counter::refused_upgrade(refusal_for(reason).status()),
+            RejectStyle::Close => Counter::closed(reason),
+        });
         match self.settings.reject {
             RejectStyle::Http => {
                 outbox.push_own(|out| upgrade::refuse_response(out, refusal_for(reason)));

@@ -8,22 +8,27 @@
 //! ```
 //! `S` is the socket itself while it changes hands.
 
+mod asker;
 mod drain;
+mod follow;
 mod frames;
 mod handshake;
 mod pressure;
+mod survey;
 mod turn;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
-use self::drain::Drain;
+use self::drain::{Drain, Heard};
 pub use self::pressure::Pressure;
-use super::admission::{Admissions, Full};
+use self::survey::Survey;
+use super::admission::{Admissions, Full, Permit};
 use super::connection::{Adoption, Buckets, Connection, Due, Phase, Place};
 use super::links::Links;
 use super::mail::Mail;
@@ -34,6 +39,7 @@ use super::timers::Timers;
 use crate::auth::Verifier;
 use crate::limits::Limits;
 use crate::model::{CloseReason, ConversationId, Mono, Now, SessionId};
+use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::close;
 use crate::wire::json::Decoder;
 use crate::wire::upgrade::{self, HeadReader, Listening, Refused};
@@ -93,6 +99,7 @@ pub struct CoreSettings {
 /// A conversation of another core with sockets here.
 #[derive(Default)]
 struct Far {
+    /// The live ones.
     locals: Vec<SessionId>,
 }
 
@@ -113,10 +120,15 @@ pub struct Core<S> {
     attended: Vec<u32>,
     adopted: VecDeque<(u32, S)>,
     drain: Drain,
+    heard: Heard,
     /// Mail waits for room in a ring.
     flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
     pressure: Pressure,
+    counters: Rc<CoreCounters>,
+    survey: Survey,
+    /// A completed write left something to do.
+    needs_turn: bool,
 }
 
 impl<S> Core<S> {
@@ -142,31 +154,59 @@ impl<S> Core<S> {
             attended: Vec::new(),
             adopted: VecDeque::new(),
             drain: Drain::No,
+            heard: Heard::default(),
             flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
+            counters: Rc::default(),
+            survey: Survey::default(),
+            needs_turn: false,
         };
         core.send_mail();
         core
     }
 
-    pub fn reload(&mut self, reloadable: Arc<Reloadable>) {
-        self.shard.set_limits(&reloadable.limits);
+    /// Where to count, if anybody wants to know.
+    #[must_use]
+    pub fn counted_by(mut self, counters: CoreCounters) -> Core<S> {
+        self.counters = Rc::new(counters);
+        self.shard.count_in(self.counters.clone());
+        self
+    }
+
+    pub fn reload(&mut self, reloadable: Arc<Reloadable>, now: Now) {
+        self.shard.set_limits(&reloadable.limits, now);
         self.reloadable = reloadable;
+        for slot in self.connections.iter().map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+            let limits = &self.reloadable.limits;
+            if let Some(guard) = self.connections[slot as usize].guard() {
+                guard.set_rates(limits, now.mono);
+            }
+            self.arm(slot);
+        }
     }
 
     /// A socket was accepted from `peer`.
     pub fn accept(&mut self, peer: IpAddr, now: Now) -> Result<u32, Full> {
-        if self.drain != Drain::No || self.pressure >= Pressure::StopAccepting {
-            return Err(Full::Handshakes);
-        }
-        let trusted = self.is_trusted(peer);
-        let counted = (!trusted).then_some(peer);
-        let permit = self.admissions.handshake(counted, now.mono)?;
+        let permit = self.may_accept(peer, now).inspect_err(|_| self.turn_away())?;
+        self.counters.increment(Counter::Accepted);
         let reader = HeadReader::new(self.reloadable.limits.handshake_bytes);
         let slot = self.insert(Phase::Head(Box::new(reader)), peer, now);
         self.connections[slot as usize].permits.handshake = Some(permit);
         Ok(slot)
+    }
+
+    fn may_accept(&self, peer: IpAddr, now: Now) -> Result<Permit, Full> {
+        if self.drain != Drain::No || self.pressure >= Pressure::StopAccepting {
+            return Err(Full::Handshakes);
+        }
+        let counted = (!self.is_trusted(peer)).then_some(peer);
+        self.admissions.handshake(counted, now.mono)
+    }
+
+    /// A connection is closed unseen.
+    pub fn turn_away(&self) {
+        self.counters.increment(Counter::NotAccepted);
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
@@ -241,18 +281,27 @@ impl<S> Core<S> {
     pub fn wrote(&mut self, slot: u32, write: Write, sent: Option<usize>, now: Now) {
         let connection = &mut self.connections[slot as usize];
         connection.outbox.wrote(write, sent.unwrap_or(0));
+        self.counters.increment(Counter::Sends);
+        self.counters.add(Counter::BytesOut, sent.unwrap_or(0) as u64);
         match sent {
             Some(bytes) if bytes > 0 => {
                 connection.note_sent(now.mono);
                 let wants_probe = connection.wants_probe;
+                self.feed_if_hungry(slot);
                 self.arm(slot);
                 if wants_probe {
+                    self.needs_turn = true;
                     self.attend(slot);
                 }
             }
             Some(_) => {}
             None => self.abort(slot, now),
         }
+    }
+
+    /// What a completed write left to do waits for a turn, which nothing else may bring.
+    pub fn needs_turn(&self) -> bool {
+        self.needs_turn
     }
 
     /// The peer has closed its sending side, or the socket is broken.
@@ -320,6 +369,11 @@ impl<S> Core<S> {
         self.connections.len()
     }
 
+    /// What waits to be sent on a socket.
+    pub fn unsent_bytes(&self, slot: u32) -> usize {
+        self.connections.get(slot as usize).map_or(0, |connection| connection.outbox.bytes())
+    }
+
     pub fn rooms(&self) -> usize {
         self.shard.rooms()
     }
@@ -362,7 +416,17 @@ impl<S> Core<S> {
     fn act(&mut self, slot: u32, due: Due, now: Now) {
         match due {
             Due::Nothing => {}
-            Due::Resume | Due::Written => self.attend(slot),
+            Due::Resume => self.attend(slot),
+            Due::Pinged | Due::Ponged => {
+                let is_ping = due == Due::Pinged;
+                let counter = if is_ping { Counter::OutPingFrame } else { Counter::OutPongFrame };
+                self.counters.increment(counter);
+                self.attend(slot);
+            }
+            Due::Warned => {
+                self.counters.increment(Counter::OutTokenExpiring);
+                self.attend(slot);
+            }
             Due::Probe => {
                 self.connections[slot as usize].wants_probe = true;
                 self.attend(slot);
@@ -402,13 +466,18 @@ impl<S> Core<S> {
     }
 
     fn leave_far(&mut self, conversation: &ConversationId, owner: u16, session: SessionId) {
+        self.forget_live(conversation, session);
+        self.links.peer(owner).send(Mail::Leave { session });
+    }
+
+    /// Batches of another core's conversation are not for this socket any more.
+    fn forget_live(&mut self, conversation: &ConversationId, session: SessionId) {
         if let Some(far) = self.far.get_mut(conversation) {
             far.locals.retain(|local| *local != session);
             if far.locals.is_empty() {
                 self.far.remove(conversation);
             }
         }
-        self.links.peer(owner).send(Mail::Leave { session });
     }
 
     fn owner_of(&self, conversation: &ConversationId) -> u16 {
@@ -420,6 +489,7 @@ impl<S> Core<S> {
         if matches!(self.connections[slot as usize].phase, Phase::Closing(_) | Phase::Gone) {
             return;
         }
+        self.counters.increment(Counter::closed(reason));
         self.leave(slot, now);
         let connection = &mut self.connections[slot as usize];
         if reason == CloseReason::FellBehind {
@@ -439,6 +509,7 @@ impl<S> Core<S> {
 
     /// Answers the request with an HTTP error, then closes.
     fn refuse(&mut self, slot: u32, refused: Refused, now: Now) {
+        self.counters.increment(Counter::refused_upgrade(refused.status()));
         self.leave(slot, now);
         let connection = &mut self.connections[slot as usize];
         connection.outbox.push_own(|out| upgrade::refuse_response(out, refused));
@@ -447,8 +518,10 @@ impl<S> Core<S> {
 
     /// Nothing can be said any more.
     fn abort(&mut self, slot: u32, now: Now) {
-        if matches!(self.connections[slot as usize].phase, Phase::Gone) {
-            return;
+        match self.connections[slot as usize].phase {
+            Phase::Gone => return,
+            Phase::Open(_) | Phase::Echo(_) => self.counters.increment(Counter::ClosedLost),
+            _ => {}
         }
         self.leave(slot, now);
         let connection = &mut self.connections[slot as usize];

@@ -32,6 +32,11 @@ impl Pressure {
 const SHED_BYTES_MIN: usize = 4 * 1024;
 
 impl<S> Core<S> {
+    /// New sockets are taken.
+    pub fn has_room(&self) -> bool {
+        self.pressure < Pressure::StopAccepting
+    }
+
     /// Called when the pressure was measured: about once a second.
     pub fn set_pressure(&mut self, pressure: Pressure, now: Now) {
         if pressure != self.pressure {

@@ -5,18 +5,27 @@
 
 use std::sync::Arc;
 
+use super::Core;
 use super::handshake::OVERLOADED;
-use super::{Core, Far};
-use crate::model::{
-    CloseReason, ConversationId, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version,
-};
-use crate::node::batch::{Batch, Level, SharedBatch};
-use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place};
+use crate::model::{CloseReason, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version};
+use crate::node::batch::{Frames, Level, SharedBatch};
+use crate::node::connection::{Adoption, Connection, Guard, Open, Phase, Place, TokenTime};
 use crate::node::links::Links;
-use crate::node::mail::{Candidate, Mail, Told};
-use crate::node::shard::{News, Output};
+use crate::node::mail::{Candidate, Mail, Pace, Told};
+use crate::node::shard::{FullBatch, News, Output};
+use crate::telemetry::Counter;
 use crate::wire::session::Session;
 use crate::wire::{json, upgrade};
+
+/// What the owner says of a socket that may come in.
+struct Admittance {
+    room: usize,
+    /// The last event that was shown.
+    seq: Seq,
+    pace: Pace,
+    /// The core that owns the conversation.
+    owner: u16,
+}
 
 /// When mail that found a ring full is tried again.
 const FLUSH_AGAIN_MS: u64 = 1;
@@ -24,17 +33,20 @@ const FLUSH_AGAIN_MS: u64 = 1;
 impl<S> Core<S> {
     /// Nothing waits to be taken in: the core may sleep.
     pub fn may_sleep(&self) -> bool {
-        self.links.is_empty() && self.attended.is_empty()
+        self.links.is_empty() && self.attended.is_empty() && !self.shard.has_hungry()
     }
 
     pub fn turn(&mut self, now: Now) {
+        self.needs_turn = false;
         self.take_mail(now);
         self.handle_socket_timeouts(now);
         self.shard.handle_timeouts(now);
+        self.shard.feed_hungry();
         self.deliver(now);
         self.go_on_draining(now);
         self.shard.forget_idle();
         self.send_mail();
+        self.survey(now);
         // Who empties a ring tells nobody.
         let is_waiting = self.links.peers.iter().flatten().any(|peer| peer.waiting() > 0);
         self.flush_at = is_waiting.then(|| now.mono.after(FLUSH_AGAIN_MS));
@@ -47,8 +59,8 @@ impl<S> Core<S> {
         while let Some(answer) = self.links.from_readers.pop() {
             self.shard.loaded(answer.ticket, answer.answer, now);
         }
-        while let Some((command, reply)) = self.links.admin.pop() {
-            self.shard.admin(command, reply, now);
+        while let Some(order) = self.links.admin.pop() {
+            self.shard.order(order, now);
         }
         for core in 0..self.links.peers.len() {
             while let Some(mail) = self.links.peers[core].as_mut().and_then(|p| p.from.pop()) {
@@ -65,6 +77,14 @@ impl<S> Core<S> {
             Mail::Command { session, request } => {
                 self.shard.remote_command(session, *request, now);
             }
+            Mail::FallBehind { session, at } => self.shard.remote_fall_behind(session, at),
+            Mail::Feed { session } => self.shard.remote_feed(session),
+            Mail::History { session, query, reference } => {
+                self.shard.remote_history(session, query, reference);
+            }
+            Mail::Refresh { session, identity, reference } => {
+                self.shard.remote_refresh(session, identity, reference);
+            }
             Mail::Tell { session, told } => self.tell(session, told, from, now),
             Mail::Batch { conversation, batch } => {
                 if let Some(far) = self.far.get(&conversation) {
@@ -72,15 +92,17 @@ impl<S> Core<S> {
                     self.give(&SharedBatch::remote(batch), &locals, now);
                 }
             }
-            Mail::FellBehind { conversation } => self.all_fell_behind(&conversation, now),
+            Mail::BatchesLost { conversation } => self.batches_lost(&conversation, now),
             Mail::Wide { conversation } => {
                 self.wide.insert(conversation);
             }
             Mail::Narrow { conversation } => {
                 self.wide.remove(&conversation);
             }
-            Mail::Refresh => self.shard.shrink(),
+            Mail::ReadAnew => self.shard.shrink(),
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            Mail::Quiet => self.heard.quiet += 1,
+            Mail::Settled => self.heard.settled += 1,
         }
     }
 
@@ -105,6 +127,7 @@ impl<S> Core<S> {
             conversation: adoption.conversation.clone(),
             identity: adoption.identity.clone(),
             version: adoption.version,
+            resume: adoption.resume,
         };
         connection.phase = Phase::Admitting(adoption);
         let owner = self.owner_of(&candidate.conversation);
@@ -136,40 +159,33 @@ impl<S> Core<S> {
                     Output::Told { session, told } => {
                         self.links.peer(session.core).send(Mail::Tell { session, told });
                     }
-                    Output::Batch { conversation, batch, locals, remotes } => {
-                        self.spread(conversation, batch, &locals, &remotes, now);
-                    }
+                    Output::Batch(full) => self.spread(full, now),
                 }
             }
             let Some(full) = self.shard.next_batch() else { break };
-            self.spread(full.conversation, full.batch, &full.locals, &full.remotes, now);
+            self.spread(full, now);
         }
     }
 
     /// One reference for each member here, one message for each other core.
-    fn spread(
-        &mut self,
-        conversation: ConversationId,
-        batch: Batch,
-        locals: &[SessionId],
-        remotes: &[u16],
-        now: Now,
-    ) {
+    fn spread(&mut self, full: FullBatch, now: Now) {
+        let FullBatch { conversation, batch, locals, remotes } = full;
         let shared = if remotes.is_empty() {
             SharedBatch::local(batch)
         } else {
             let batch = Arc::new(batch);
-            for &core in remotes {
+            for core in remotes {
                 let (conversation, batch) = (conversation.clone(), batch.clone());
                 self.links.peer(core).send(Mail::Batch { conversation, batch });
             }
             SharedBatch::remote(batch)
         };
-        self.give(&shared, locals, now);
+        self.give(&shared, &locals, now);
     }
 
     fn give(&mut self, shared: &SharedBatch, locals: &[SessionId], now: Now) {
         let bytes_max = self.reloadable.limits.outbox_bytes;
+        let mut delivered = Frames::default();
         for &session in locals {
             let Some(connection) = self.connections.get_mut(session.slot as usize) else {
                 continue;
@@ -178,17 +194,23 @@ impl<S> Core<S> {
                 continue;
             }
             connection.note_queueing(now.mono);
-            let Phase::Open(open) = &connection.phase else { continue };
+            let Phase::Open(open) = &mut connection.phase else { continue };
+            if open.pace != Pace::Live {
+                // It fell behind while this was on its way, and is fed from before it.
+                continue;
+            }
+            open.through = shared.batch().through();
             let outbox = &mut connection.outbox;
             let is_behind = outbox.backlog_bytes() > bytes_max / 2;
             let level = if is_behind { Level::Behind } else { Level::Level };
-            outbox.push_batch(shared, &open.user, open.version, level);
+            delivered += outbox.push_batch(shared, &open.user, open.version, level);
             if outbox.backlog_bytes() > bytes_max {
-                self.close(session.slot, CloseReason::FellBehind, now);
-            } else {
-                self.attend(session.slot);
+                self.fall_behind(session.slot);
             }
+            self.attend(session.slot);
         }
+        self.counters.add(Counter::DeliveredEvents, delivered.events.into());
+        self.counters.add(Counter::DeliveredSignals, delivered.signals.into());
     }
 
     /// Something for one socket here. `from` is the core that owns its conversation.
@@ -200,7 +222,15 @@ impl<S> Core<S> {
             return;
         };
         match told {
-            Told::Admitted { room, seq } => self.admitted(slot, room, seq, from, now),
+            Told::Admitted { room, seq, pace } => {
+                self.admitted(slot, Admittance { room, seq, pace, owner: from }, now);
+            }
+            Told::Piece { frames, through } => self.piece(slot, &frames, through, now),
+            Told::Level { seq } => self.level(slot, seq),
+            Told::Answer(reply) => self.answered(slot, &reply, now),
+            Told::Refreshed { identity, reference } => {
+                self.refreshed(slot, &identity, reference, now);
+            }
             Told::Refused(reason) => self.reject(slot, reason, now),
             Told::Unavailable => {
                 // It may have been refused meanwhile, for a reason of this core's own.
@@ -210,22 +240,25 @@ impl<S> Core<S> {
             }
             Told::Read(message) => self.connections[slot as usize].note_receipt(message),
             Told::Close(reason) => self.close(slot, reason, now),
-            Told::Reply(reply) => self.push_frames(slot, now, |out| json::reply(out, &reply)),
-            Told::Signal(signal) => self.push_frames(slot, now, |out| json::signal(out, &signal)),
+            Told::Reply(reply) => {
+                self.count_reply(&reply);
+                self.push_frames(slot, now, |out| json::reply(out, &reply));
+            }
+            Told::Signal(signal) => {
+                self.counters.increment(Counter::DeliveredSignals);
+                self.push_frames(slot, now, |out| json::signal(out, &signal));
+            }
             Told::Frames(frames) => self.push_history(slot, frames, now),
         }
     }
 
-    fn push_frames(&mut self, slot: u32, now: Now, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push_frames(&mut self, slot: u32, now: Now, encode: impl FnOnce(&mut Vec<u8>)) {
         let connection = &mut self.connections[slot as usize];
         if matches!(connection.phase, Phase::Open(_)) {
             connection.note_queueing(now.mono);
+            // Bounded: an answer to what was read while there was room, or a piece that was asked for.
             connection.outbox.push_own(encode);
-            if self.is_over_its_outbox(slot) {
-                self.close(slot, CloseReason::FellBehind, now);
-            } else {
-                self.attend(slot);
-            }
+            self.attend(slot);
         }
     }
 
@@ -239,36 +272,39 @@ impl<S> Core<S> {
     }
 
     /// The upgrade succeeds: 101, and from here on frames.
-    fn admitted(&mut self, slot: u32, room: usize, seq: Seq, from: u16, now: Now) {
+    fn admitted(&mut self, slot: u32, admittance: Admittance, now: Now) {
+        let Admittance { room, seq, pace, owner } = admittance;
         let Some(adoption) = self.connections[slot as usize].take_adoption() else {
             let session = self.connections[slot as usize].session;
-            return self.leave_unseen(session, room, from, now);
+            return self.leave_unseen(session, room, owner, now);
         };
         let connection = &mut self.connections[slot as usize];
-        let Adoption { upgrade, identity, version, conversation, mut rest, .. } = *adoption;
+        let Adoption { upgrade, identity, version, resume, conversation, mut rest, .. } = *adoption;
+        let has = resume.filter(|_| pace != Pace::Live).map_or(seq, |resume| resume.since);
         connection.note_queueing(now.mono);
         connection.outbox.push_head(|out| {
             upgrade::accept_response(out, &upgrade.key, upgrade.subprotocol);
         });
         let hello_to = conversation.clone();
         let limits = &self.reloadable.limits;
-        let place = if from == self.settings.index {
-            Place::Here { room }
-        } else {
-            let far = self.far.entry(conversation.clone()).or_insert_with(Far::default);
-            far.locals.push(connection.session);
-            Place::Far { conversation, owner: from, mark: None }
+        let place = match owner == self.settings.index {
+            true => Place::Here { room },
+            false => Place::Far { conversation, owner, mark: None },
         };
         connection.permits.handshake = None;
+        self.counters.increment(Counter::SocketsOpened);
         connection.phase = Phase::Open(Box::new(Open {
             wire: Session::new(Connection::session_limits(limits)),
             user: identity.user.clone(),
             issued_at_ms: identity.issued_at_ms,
             version,
             place,
-            from: seq,
+            pace,
+            through: has,
             guard: Guard::new(limits, self.settings.buckets),
             ends_at: now.mono.after(self.settings.max_session_ms),
+            token: (version == Version::V2).then(|| TokenTime::new(identity.expires_at_ms, now)),
+            questions: 0,
         }));
         if version == Version::V2 {
             // The guide has no such frame: v2 clients learn where they stand.
@@ -276,7 +312,11 @@ impl<S> Core<S> {
             let user = identity.user.clone();
             let limits = HelloLimits::of(limits);
             let hello = Reply::Hello { conversation: hello_to, user, seq, epoch, limits };
+            self.counters.increment(Counter::reply(&hello));
             connection.outbox.push_own(|out| json::reply(out, &hello));
+        }
+        if pace == Pace::Live {
+            self.level(slot, seq);
         }
         self.arm(slot);
         self.attend(slot);
@@ -300,21 +340,12 @@ impl<S> Core<S> {
         self.reject_upgrade(slot, adoption.upgrade, reason, now);
     }
 
-    fn all_fell_behind(&mut self, conversation: &ConversationId, now: Now) {
-        let locals = self.far.get(conversation).map(|far| far.locals.clone()).unwrap_or_default();
-        for session in locals {
-            if let Some(slot) = self.slot_of(session) {
-                self.close(slot, CloseReason::FellBehind, now);
-            }
-        }
-    }
-
     fn spread_news(&mut self, news: News, now: Now) {
         for peer in self.links.peers.iter_mut().flatten() {
             peer.send(match &news {
                 News::Wide(conversation) => Mail::Wide { conversation: conversation.clone() },
                 News::Narrow(conversation) => Mail::Narrow { conversation: conversation.clone() },
-                News::Refresh => Mail::Refresh,
+                News::ReadAnew => Mail::ReadAnew,
                 News::Revoked { user, issued_before } => {
                     Mail::Revoked { user: user.clone(), issued_before: *issued_before }
                 }
@@ -322,7 +353,7 @@ impl<S> Core<S> {
         }
         match news {
             News::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
-            News::Refresh => self.shard.shrink(),
+            News::ReadAnew => self.shard.shrink(),
             News::Wide(_) | News::Narrow(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::limits::COMMIT_EVENTS_MAX;
-use crate::model::DirectoryChange;
+use crate::model::{ConversationId, DirectoryChange, UserId};
 use crate::node::ports::Record;
 
 use super::frame::{CommitHead, FrameBuilder};
@@ -17,6 +17,8 @@ pub struct Owed {
     pub durable: Vec<(usize, u64)>,
     pub leases: Vec<(usize, Range<u64>)>,
     pub directory: Vec<DirectoryChange>,
+    /// Whose marks it has, and where.
+    pub marks: Vec<(UserId, ConversationId)>,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Batch {
     through: Vec<Option<u64>>,
     leases: Vec<(usize, Range<u64>)>,
     directory: Vec<DirectoryChange>,
+    marks: Vec<(UserId, ConversationId)>,
 }
 
 impl Batch {
@@ -37,6 +40,7 @@ impl Batch {
             through: vec![None; shards],
             leases: Vec::new(),
             directory: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -56,8 +60,12 @@ impl Batch {
     pub fn push(&mut self, shard: usize, lsn: u64, record: &Record) -> Result<(), RecordError> {
         self.frame.push(&record.into())?;
         self.through[shard] = Some(lsn);
-        if let Record::Directory(change) = record {
-            self.directory.push(change.clone());
+        match record {
+            Record::Directory(change) => self.directory.push(change.clone()),
+            Record::Mark { conversation, mark } => {
+                self.marks.push((mark.user.clone(), conversation.clone()));
+            }
+            Record::Event { .. } | Record::Erased => {}
         }
         Ok(())
     }
@@ -79,6 +87,7 @@ impl Batch {
             durable,
             leases: std::mem::take(&mut self.leases),
             directory: std::mem::take(&mut self.directory),
+            marks: std::mem::take(&mut self.marks),
         };
         (frame.finish(head, salt), owed)
     }

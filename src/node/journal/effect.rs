@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::model::DirectoryChange;
+use crate::model::{ConversationId, DirectoryChange, UserId};
 use crate::node::ports::FromLog;
 
 /// A segment's file name within the journal's directory.
@@ -49,6 +49,11 @@ pub enum Effect {
     Directory {
         segment: u64,
         changes: Vec<DirectoryChange>,
+    },
+    /// Users who have a mark somewhere that just became durable, before their shard hears of it.
+    Marks {
+        segment: u64,
+        marks: Vec<(UserId, ConversationId)>,
     },
     Publish {
         shard: usize,

@@ -306,6 +306,10 @@ impl Journal {
     }
 
     fn pay(&mut self, segment: u64, owed: Owed) {
+        // First: the deletion of a conversation takes the marks that were logged before it.
+        if !owed.marks.is_empty() {
+            self.effects.push_back(Effect::Marks { segment, marks: owed.marks });
+        }
         if !owed.directory.is_empty() {
             self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
         }

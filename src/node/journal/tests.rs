@@ -97,7 +97,7 @@ impl Rig {
                 }
                 Effect::Publish { shard, message } => self.told.push((shard, message)),
                 Effect::Ended { segment, last_commit } => self.ended.push((segment, last_commit)),
-                Effect::Directory { .. } => {}
+                Effect::Directory { .. } | Effect::Marks { .. } => {}
                 Effect::Fatal(why) => self.fatal = Some(why),
             }
         }

@@ -11,20 +11,19 @@
 
 use std::sync::Arc;
 
+use super::follow::{self, Follower};
 use super::reveal::Reveal;
 use super::room::Room;
-use super::{Load, News, Output, Shard};
+use super::{Load, News, Shard};
 use crate::chat::{self, Conversation, Joiner};
+use crate::limits::MARKS_SHOWN_MAX;
 use crate::model::{
     Admission, CloseReason, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile,
-    Role, SessionId, Version,
+    Reply, Role, SessionId, Version,
 };
-use crate::node::mail::{Candidate, Told};
+use crate::node::mail::{Candidate, Pace, Told};
 use crate::node::ports::{LoadQuery, LoadResult};
 use crate::wire::json;
-
-/// Marks that a replayed history shows at most.
-const MARKS_MAX: u32 = 1_000;
 
 /// A candidate on its way in.
 pub struct Waiting {
@@ -136,7 +135,7 @@ impl Shard {
     /// The first admission brings where the conversation stands.
     pub(super) fn open(&mut self, room: usize, admission: &Admission) {
         let held = &mut self.rooms[room];
-        if held.chat.is_none() {
+        if held.chat.is_none() && !held.is_deleting {
             held.durable_seq = admission.header.last_seq;
             let settings = self.chat_settings.clone();
             held.chat = Some(Conversation::new(held.id.clone(), admission.header, settings));
@@ -178,7 +177,7 @@ impl Shard {
         match (answer, waiting.stored.take()) {
             (LoadResult::State(Loaded::Recent(stored)), _) => {
                 waiting.stored = Some(stored);
-                let query = LoadQuery::State(LoadKey::Marks(MARKS_MAX));
+                let query = LoadQuery::State(LoadKey::Marks(MARKS_SHOWN_MAX));
                 self.load(room, query, Load::History(Box::new(waiting)));
             }
             (LoadResult::State(Loaded::Marks(marks)), Some(stored)) => {
@@ -217,43 +216,41 @@ impl Shard {
             return;
         }
         let Some((profile, role)) = waiting.entry else { return };
-        let Candidate { session, version, .. } = waiting.candidate;
+        let Candidate { session, version, resume, .. } = waiting.candidate;
         self.cut(room);
         let seq = self.rooms[room].durable_seq;
-        self.tell(session, Told::Admitted { room, seq });
-        if session.core == self.core {
-            self.rooms[room].locals.push(session);
-            self.widen(room);
-        } else {
-            self.rooms[room].remote_joined(session.core);
+        let epoch = self.settings.epoch;
+        let from = resume.map(|resume| follow::position(resume, seq, epoch));
+        let pace = match from {
+            Some(Some(_)) => Pace::Following { is_asked: true },
+            Some(None) | None => Pace::Live,
+        };
+        self.tell(session, Told::Admitted { room, seq, pace });
+        if session.core != self.core {
             self.remotes.insert(session, room);
         }
+        match from {
+            Some(Some(from)) => {
+                self.follow(room, session, Follower::resuming(profile.id.clone(), from));
+                self.feed(room, session);
+            }
+            Some(None) | None => self.rooms[room].join_live(session, self.core),
+        }
+        self.widen(room);
         let joiner = Joiner { profile, role, version };
         self.with_chat(room, now, |chat, _, out| chat.join(session, joiner, now, out));
+        if from == Some(None) {
+            self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));
+        }
         // Behind its own `online`, which comes first on every socket.
         if !frames.is_empty() {
             self.tell(session, Told::Frames(frames));
         }
     }
 
-    /// Gives what was said so far this turn to those who are in now.
-    fn cut(&mut self, room: usize) {
+    pub(super) fn widen(&mut self, room: usize) {
         let held = &mut self.rooms[room];
-        if held.batch.is_empty() {
-            return;
-        }
-        let batch = std::mem::take(&mut held.batch);
-        self.outputs.push_back(Output::Batch {
-            conversation: held.id.clone(),
-            batch,
-            locals: held.locals.clone(),
-            remotes: held.remotes.iter().map(|&(core, _)| core).collect(),
-        });
-    }
-
-    fn widen(&mut self, room: usize) {
-        let held = &mut self.rooms[room];
-        if !held.is_wide && held.locals.len() >= self.settings.wide_threshold {
+        if !held.is_wide && held.sockets_here() >= self.settings.wide_threshold {
             held.is_wide = true;
             self.news.push_back(News::Wide(held.id.clone()));
         }
@@ -262,7 +259,7 @@ impl Shard {
     /// Half of the threshold: a conversation at the edge does not flap.
     pub(super) fn narrow(&mut self, room: usize) {
         let held = &mut self.rooms[room];
-        if held.is_wide && held.locals.len() < self.settings.wide_threshold / 2 {
+        if held.is_wide && held.sockets_here() < self.settings.wide_threshold / 2 {
             held.is_wide = false;
             self.news.push_back(News::Narrow(held.id.clone()));
         }

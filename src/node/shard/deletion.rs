@@ -57,6 +57,8 @@ impl Shard {
         held.chat = None;
         held.recent = Recent::default();
         held.marks.clear();
+        held.followers.clear();
+        held.missed.clear();
         held.is_deleting = true;
         // Whoever is on the way in asks again, and is refused.
         held.directory_stamp += 1;

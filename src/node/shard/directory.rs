@@ -54,8 +54,8 @@ impl Shard {
             AdminCommand::Post { .. }
             | AdminCommand::DeleteMessage { .. }
             | AdminCommand::RemoveReaction { .. } => {}
-            AdminCommand::Refresh { .. } => {
-                self.news.push_back(News::Refresh);
+            AdminCommand::ReadAnew { .. } => {
+                self.news.push_back(News::ReadAnew);
                 self.answer_admin(AdminAnswer::Done, now);
             }
             AdminCommand::EraseUser { user } => {

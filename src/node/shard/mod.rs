@@ -11,28 +11,36 @@
 //! It knows sockets only as [`SessionId`]s; it never sees bytes, time or files.
 
 mod admit;
+mod batches;
 mod deletion;
 mod directory;
+mod follow;
 mod lease;
+mod missed;
 mod operation;
+mod question;
 mod recent;
 mod reveal;
 mod room;
+mod session;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use slab::Slab;
-use smallvec::SmallVec;
 
 use self::admit::Waiting;
+pub(super) use self::batches::FullBatch;
+use self::follow::Fetch;
 use self::lease::Lease;
 use self::operation::Operations;
+use self::question::Asking;
 use self::reveal::Reveal;
 use self::room::Room;
+use self::session::Refresh;
 use super::admin::{AdminAnswer, AdminCommand};
-use super::batch::{Audience, Batch, Keep};
 use super::mail::Told;
 use super::ports::{LoadQuery, LoadRequest, LoadResult, Record, ToLog};
 use super::timers::Timers;
@@ -43,7 +51,7 @@ use crate::model::{
     Access, Command, ConversationId, Epoch, ErrorCode, LoadKey, Loaded, Mono, Now, Refusal, Reply,
     Request, SessionId, UserId,
 };
-use crate::wire::json;
+use crate::telemetry::{CoreCounters, Counter};
 
 /// Where a session's answer to an admin command goes.
 pub type AdminReply = Box<dyn FnOnce(AdminAnswer) + Send>;
@@ -84,6 +92,9 @@ enum Load {
     History(Box<Waiting>),
     Directory { room: usize },
     Operation { room: usize, at: usize },
+    Question(Box<Asking>),
+    Follow(Fetch),
+    Refresh(Box<Refresh>),
 }
 
 pub struct Shard {
@@ -105,6 +116,13 @@ pub struct Shard {
     is_refusing: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
+    /// Questions about the past that are under way.
+    questions: usize,
+    /// Followers that want their next piece, those who wait longest first; those who wait for a reader
+    /// to be free; and how many readers' answers are under way for followers.
+    hungry: VecDeque<(usize, SessionId)>,
+    starved: VecDeque<(usize, SessionId)>,
+    fetches: usize,
     ticket: u64,
     timers: Timers<Timer>,
     marks_alarm: super::timers::Alarm,
@@ -118,6 +136,7 @@ pub struct Shard {
     dirty: Vec<usize>,
     idle: Vec<usize>,
     effects: Vec<Effect>,
+    counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
     pub(super) to_readers: VecDeque<LoadRequest>,
@@ -134,27 +153,14 @@ pub(super) enum Output {
         told: Told,
     },
     /// What was said to those who were in before somebody entered.
-    Batch {
-        conversation: ConversationId,
-        batch: Batch,
-        locals: Vec<SessionId>,
-        remotes: SmallVec<[u16; 2]>,
-    },
-}
-
-/// A room's batch of this turn, and whom it is for.
-pub(super) struct FullBatch {
-    pub conversation: ConversationId,
-    pub batch: Batch,
-    pub locals: Vec<SessionId>,
-    pub remotes: SmallVec<[u16; 2]>,
+    Batch(FullBatch),
 }
 
 /// What every core must hear.
 pub(super) enum News {
     Wide(ConversationId),
     Narrow(ConversationId),
-    Refresh,
+    ReadAnew,
     Revoked { user: UserId, issued_before: crate::model::Wall },
 }
 
@@ -184,6 +190,10 @@ impl Shard {
             is_refusing: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
+            questions: 0,
+            hungry: VecDeque::new(),
+            starved: VecDeque::new(),
+            fetches: 0,
             ticket: 0,
             timers: Timers::default(),
             marks_alarm: super::timers::Alarm::default(),
@@ -192,6 +202,7 @@ impl Shard {
             dirty: Vec::new(),
             idle: Vec::new(),
             effects: Vec::new(),
+            counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -201,6 +212,15 @@ impl Shard {
             is_stopped: false,
             news: VecDeque::new(),
         }
+    }
+
+    pub(super) fn count_in(&mut self, counters: Rc<CoreCounters>) {
+        self.counters = counters;
+    }
+
+    /// What was decided and waits for the log, and questions that wait for an answer.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.reveals.len(), self.loads.len())
     }
 
     pub fn is_accepting(&self) -> bool {
@@ -229,7 +249,15 @@ impl Shard {
             self.tell(session, Told::Reply(reply));
             return;
         }
-        self.with_chat(room, now, |chat, ids, out| chat.handle(session, request, ids, now, out));
+        let mut is_repeated = false;
+        let is_receipt = matches!(request.command, Command::Read { .. });
+        self.with_chat(room, now, |chat, ids, out| {
+            chat.handle(session, request, ids, now, out);
+            is_repeated = is_receipt && out.is_empty();
+        });
+        if is_repeated {
+            self.counters.increment(Counter::ReceiptsRepeated);
+        }
     }
 
     /// The same for a socket on another core.
@@ -243,15 +271,17 @@ impl Shard {
         }
     }
 
-    /// New limits for what comes.
-    pub fn set_limits(&mut self, limits: &Limits) {
+    /// New limits, also for the buckets that are in use.
+    pub fn set_limits(&mut self, limits: &Limits, now: Now) {
         self.settings.limits = limits.clone();
-        self.user_buckets.clear();
+        for bucket in self.user_buckets.values_mut() {
+            bucket.set_rate(limits.events_per_user_and_shard, now.mono);
+        }
         self.chat_settings =
             Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
         for (_, room) in &mut self.rooms {
             if let Some(chat) = &mut room.chat {
-                chat.set_settings(self.chat_settings.clone());
+                chat.set_settings(self.chat_settings.clone(), now);
             }
         }
     }
@@ -360,44 +390,9 @@ impl Shard {
         }
     }
 
-    fn tell(&mut self, session: SessionId, told: Told) {
-        if session.core == operation::NO_CORE {
-            self.operated(session, told);
-            return;
-        }
-        self.outputs.push_back(Output::Told { session, told });
-    }
-
-    fn signal(&mut self, room: usize, audience: chat::Audience, signal: &crate::model::Signal) {
-        use crate::model::Signal;
-        let keep = match signal {
-            Signal::Read { .. } => Keep::Always,
-            _ => Keep::IfLevel,
-        };
-        let audience = match audience {
-            chat::Audience::One(session) => {
-                self.tell(session, Told::Signal(signal.clone()));
-                return;
-            }
-            chat::Audience::All => Audience::All,
-            chat::Audience::AllBut(user) => Audience::AllBut(user),
-            chat::Audience::AllV1 => Audience::V1,
-            chat::Audience::AllV2 => Audience::V2,
-        };
-        self.rooms[room].push(audience, keep, |out| json::signal(out, signal));
-        self.touch(room);
-    }
-
-    /// The room has something for its sockets at the end of this turn.
-    fn touch(&mut self, room: usize) {
-        if !self.rooms[room].is_dirty {
-            self.rooms[room].is_dirty = true;
-            self.dirty.push(room);
-        }
-    }
-
     fn load(&mut self, room: usize, query: LoadQuery, load: Load) {
         self.ticket += 1;
+        self.counters.increment(Counter::Loads);
         let conversation = self.rooms[room].id.clone();
         self.rooms[room].under_way += 1;
         self.loads.insert(self.ticket, load);
@@ -421,6 +416,9 @@ impl Shard {
             Load::History(waiting) => self.history_known(*waiting, answer, now),
             Load::Operation { room, at } => self.operation_known(room, at, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
+            Load::Question(asking) => self.question_known(*asking, answer, now),
+            Load::Follow(fetch) => self.fetched(fetch, answer),
+            Load::Refresh(refresh) => self.refresh_known(*refresh, answer, now),
         }
     }
 
@@ -468,15 +466,13 @@ impl Shard {
 
     /// A socket is gone, or its reading ended.
     pub fn leave(&mut self, room: usize, session: SessionId, now: Now) {
-        if session.core == self.core {
-            let locals = &mut self.rooms[room].locals;
-            if let Some(at) = locals.iter().position(|&local| local == session) {
-                locals.swap_remove(at);
-            }
-        } else {
-            self.remotes.remove(&session);
-            self.rooms[room].remote_left(session.core);
+        let held = &mut self.rooms[room];
+        if held.followers.remove(&session).is_none() {
+            held.leave_live(session, self.core);
+        } else if held.followers.is_empty() {
+            held.missed.clear();
         }
+        self.remotes.remove(&session);
         self.with_chat(room, now, |chat, _, out| chat.leave(session, now, out));
         self.narrow(room);
         self.may_be_idle(room);
@@ -488,24 +484,6 @@ impl Shard {
         } else {
             self.forget_candidate(session);
         }
-    }
-
-    /// The next conversation with something to say to its sockets.
-    pub(super) fn next_batch(&mut self) -> Option<FullBatch> {
-        while let Some(room) = self.dirty.pop() {
-            // A room may have left memory since: what it had to say was for nobody.
-            let Some(held) = self.rooms.get_mut(room) else { continue };
-            held.is_dirty = false;
-            if !held.batch.is_empty() {
-                return Some(FullBatch {
-                    conversation: held.id.clone(),
-                    batch: std::mem::take(&mut held.batch),
-                    locals: held.locals.clone(),
-                    remotes: held.remotes.iter().map(|&(core, _)| core).collect(),
-                });
-            }
-        }
-        None
     }
 
     pub(super) fn is_stopped(&self) -> bool {

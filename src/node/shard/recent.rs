@@ -57,10 +57,6 @@ impl Recent {
     pub fn is_deleted(&self, message: MessageId) -> bool {
         self.deleted.contains(&message)
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -92,6 +88,6 @@ mod tests {
         assert_eq!(seqs(&recent, 6), Some(vec![7, 8]));
         assert!(!recent.is_deleted(MessageId(60)) && recent.is_deleted(MessageId(70)));
         recent.sealed(Seq(8));
-        assert!(recent.is_empty() && recent.first().is_none());
+        assert!(recent.first().is_none() && recent.deleted.is_empty());
     }
 }

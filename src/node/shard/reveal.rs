@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::admit::Waiting;
+use super::question::Asking;
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
 };
-use crate::node::batch::{Audience, Keep};
+use crate::node::batch::Audience;
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
+use crate::node::question::Answer;
+use crate::telemetry::Counter;
 use crate::wire::json;
 
 /// What is held back until it is on disk.
@@ -23,6 +26,7 @@ pub(super) enum Reveal {
     Directory { room: Option<usize>, change: DirectoryChange },
     Told { session: SessionId, told: Told },
     Enter { waiting: Box<Waiting>, frames: Vec<u8> },
+    Answer { asking: Box<Asking>, answer: Answer },
 }
 
 impl Shard {
@@ -42,8 +46,8 @@ impl Shard {
             self.reveal(reveal, 0, now);
             return;
         }
-        if let Reveal::Enter { waiting, .. } = &reveal {
-            self.rooms[waiting.room()].under_way += 1;
+        if let Some(room) = reveal.room() {
+            self.rooms[room].under_way += 1;
         }
         self.reveals.push_back((self.lsn, reveal));
     }
@@ -109,6 +113,7 @@ impl Shard {
             Reveal::Directory { room, change } => self.directory_changed(room, change, now),
             Reveal::Told { session, told } => self.tell(session, told),
             Reveal::Enter { waiting, frames } => self.enter(*waiting, frames, now),
+            Reveal::Answer { asking, answer } => self.show_answer(*asking, answer),
         }
     }
 
@@ -130,14 +135,15 @@ impl Shard {
         match client_msg_id(event) {
             Some(id) => {
                 let own = Audience::OnlyV2Of(origin.user.clone());
-                held.push(own, Keep::Always, |out| json::event(out, event, Some(id)));
+                held.push_event(own, |out| json::event(out, event, Some(id)));
                 let others = Audience::AllButV2Of(origin.user);
-                held.push(others, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(others, |out| json::event(out, event, None));
             }
             None => {
-                held.push(Audience::All, Keep::Always, |out| json::event(out, event, None));
+                held.push_event(Audience::All, |out| json::event(out, event, None));
             }
         }
+        self.counters.increment(Counter::event(&event.body));
         self.touch(room);
     }
 
@@ -184,6 +190,7 @@ impl Reveal {
             Reveal::Directory { room, .. } => *room,
             Reveal::Told { .. } => None,
             Reveal::Enter { waiting, .. } => Some(waiting.room()),
+            Reveal::Answer { asking, .. } => Some(asking.room()),
         }
     }
 }

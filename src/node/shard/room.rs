@@ -1,8 +1,12 @@
 //! One conversation as its owner shard holds it: the machine, its sockets, and this turn's batch.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::follow::Follower;
+use super::missed::Missed;
 use super::recent::Recent;
 use crate::chat::Conversation;
 use crate::model::{ConversationId, Mark, Seq, SessionId, UserId};
@@ -17,10 +21,13 @@ pub struct Room {
     pub durable_seq: Seq,
     /// The durable events that pages do not have yet.
     pub recent: Recent,
-    /// The sockets on this core.
+    /// The live sockets on this core.
     pub locals: Vec<SessionId>,
-    /// Sockets on other cores: (core, how many).
+    /// Live sockets on other cores: (core, how many).
     pub remotes: SmallVec<[(u16, u32); 2]>,
+    /// Sockets of all cores that follow the log, and what they are owed beside events.
+    pub followers: BTreeMap<SessionId, Follower>,
+    pub missed: Missed,
     pub batch: Batch,
     pub is_dirty: bool,
     /// Marks that rose and are not in the log yet: the newest of each user.
@@ -44,6 +51,8 @@ impl Room {
             recent: Recent::default(),
             locals: Vec::new(),
             remotes: SmallVec::new(),
+            followers: BTreeMap::new(),
+            missed: Missed::default(),
             batch: Batch::default(),
             is_dirty: false,
             marks: HashMap::new(),
@@ -62,14 +71,41 @@ impl Room {
         }
     }
 
-    pub fn remote_joined(&mut self, core: u16) {
+    pub fn push_event(&mut self, audience: Audience, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !(self.locals.is_empty() && self.remotes.is_empty()) {
+            self.batch.push_event(audience, encode);
+        }
+    }
+
+    /// A socket gets what is said from here on; `own` is this core.
+    pub fn join_live(&mut self, session: SessionId, own: u16) {
+        match session.core == own {
+            true => self.locals.push(session),
+            false => self.remote_joined(session.core),
+        }
+    }
+
+    pub fn leave_live(&mut self, session: SessionId, own: u16) {
+        if session.core != own {
+            self.remote_left(session.core);
+        } else if let Some(at) = self.locals.iter().position(|&local| local == session) {
+            self.locals.swap_remove(at);
+        }
+    }
+
+    /// Sockets on this core, live or not. (Followers on others are there only when it is wide already.)
+    pub fn sockets_here(&self) -> usize {
+        self.locals.len() + self.followers.len()
+    }
+
+    fn remote_joined(&mut self, core: u16) {
         match self.remotes.iter_mut().find(|(at, _)| *at == core) {
             Some((_, count)) => *count += 1,
             None => self.remotes.push((core, 1)),
         }
     }
 
-    pub fn remote_left(&mut self, core: u16) {
+    fn remote_left(&mut self, core: u16) {
         if let Some(at) = self.remotes.iter().position(|(at, _)| *at == core) {
             self.remotes[at].1 -= 1;
             if self.remotes[at].1 == 0 {
@@ -82,6 +118,7 @@ impl Room {
     pub fn may_leave_memory(&self) -> bool {
         self.locals.is_empty()
             && self.remotes.is_empty()
+            && self.followers.is_empty()
             && self.under_way == 0
             && self.marks.is_empty()
             && self.batch.is_empty()

@@ -14,9 +14,13 @@ use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape, fill_tape};
 
 use super::{shape, verbatim};
 use crate::limits::{
-    CLIENT_MSG_ID_BYTES_MAX, EMOJI_BYTES_MAX, Limits, REFERENCE_BYTES_MAX, SAFE_INTEGER_MAX,
+    CLIENT_MSG_ID_BYTES_MAX, EMOJI_BYTES_MAX, HISTORY_MESSAGES_DEFAULT, HISTORY_MESSAGES_MAX,
+    Limits, REFERENCE_BYTES_MAX, SAFE_INTEGER_MAX, TOKEN_BYTES_MAX,
 };
-use crate::model::{Command, ErrorCode, MessageId, ReactAction, Refusal, Request, Version};
+use crate::model::{
+    Anchor, Asked, Command, ErrorCode, HistoryQuery, MessageId, ReactAction, Refusal, Request,
+    SessionCommand, SessionRequest, Version,
+};
 
 /// What a frame may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +84,14 @@ impl Decoder {
         &mut self,
         text: &'a mut [u8],
         rules: &JsonRules,
-    ) -> Result<Request<'a>, Rejected> {
+    ) -> Result<Asked<'a>, Rejected> {
         match verbatim::command(text) {
-            Some(command) => Ok(Request { reference: None, command }),
+            Some(command) => Ok(Asked::Conversation(Request { reference: None, command })),
             None => self.parse(text, rules),
         }
     }
 
-    fn parse<'a>(
-        &mut self,
-        text: &'a mut [u8],
-        rules: &JsonRules,
-    ) -> Result<Request<'a>, Rejected> {
+    fn parse<'a>(&mut self, text: &'a mut [u8], rules: &JsonRules) -> Result<Asked<'a>, Rejected> {
         let text_bytes = text.len();
         // An empty tape may take any lifetime: `reset` lends the allocation to this text, and back.
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
@@ -133,10 +133,15 @@ const TOO_LONG: Refusal =
     Refusal::new(ErrorCode::TooLong, "content is longer than this server allows");
 const BAD_EMOJI: Refusal = invalid("emoji is missing or not a string of 1 to 64 bytes");
 const BAD_ACTION: Refusal = invalid(r#"action is neither "add" nor "remove""#);
+const BAD_ANCHOR: Refusal =
+    invalid("before, after and around are ids of messages, and at most one of them is there");
+const BAD_LIMIT: Refusal = invalid("limit is not an integer from 1 to 200");
+const BAD_TOKEN: Refusal = invalid("token is missing or not a string of 1 to 4096 bytes");
 const BAD_IS_TYPING: Refusal = invalid("is_typing is missing or neither true nor false");
 
 // The sentences above name these.
 const _: () = assert!(REFERENCE_BYTES_MAX == 64 && CLIENT_MSG_ID_BYTES_MAX == 64);
+const _: () = assert!(HISTORY_MESSAGES_MAX == 200 && TOKEN_BYTES_MAX == 4096);
 const _: () = assert!(EMOJI_BYTES_MAX == 64 && SAFE_INTEGER_MAX == 9_007_199_254_740_991);
 
 /// The parser has a depth of its own, far beyond ours, at which it stops reading.
@@ -147,9 +152,9 @@ fn unparsed(error: &ErrorType) -> Refusal {
     }
 }
 
-fn read<'a>(tape: &[Node<'a>], rules: &JsonRules) -> Result<Request<'a>, Rejected> {
+fn read<'a>(tape: &[Node<'a>], rules: &JsonRules) -> Result<Asked<'a>, Rejected> {
     let fields = Fields::of(tape, rules)?;
-    fields.request(rules).map_err(|refusal| {
+    fields.asked(rules).map_err(|refusal| {
         let reference = fields.name(rules.version).map(str::to_owned);
         Rejected { refusal, reference }
     })
@@ -195,6 +200,11 @@ struct Fields<'a> {
     emoji: Value<'a>,
     action: Value<'a>,
     is_typing: Value<'a>,
+    before: Value<'a>,
+    after: Value<'a>,
+    around: Value<'a>,
+    limit: Value<'a>,
+    token: Value<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -227,17 +237,41 @@ impl<'a> Fields<'a> {
             "emoji" => &mut self.emoji,
             "action" => &mut self.action,
             "is_typing" => &mut self.is_typing,
+            "before" => &mut self.before,
+            "after" => &mut self.after,
+            "around" => &mut self.around,
+            "limit" => &mut self.limit,
+            "token" => &mut self.token,
             _ => return None,
         })
     }
 
-    fn request(&self, rules: &JsonRules) -> Result<Request<'a>, Refusal> {
+    fn asked(&self, rules: &JsonRules) -> Result<Asked<'a>, Refusal> {
         let reference = match rules.version {
             Version::V1 => None,
-            Version::V2 => self.reference()?,
+            Version::V2 => self.reference()?.map(Cow::Borrowed),
         };
         let Value::Text(kind) = self.kind else { return Err(NO_TYPE) };
-        let command = match kind {
+        if rules.version == Version::V2
+            && let Some(command) = self.session_command(kind)?
+        {
+            return Ok(Asked::Session(SessionRequest { reference, command }));
+        }
+        let command = self.command(kind, rules)?;
+        Ok(Asked::Conversation(Request { reference, command }))
+    }
+
+    fn session_command(&self, kind: &str) -> Result<Option<SessionCommand<'a>>, Refusal> {
+        Ok(Some(match kind {
+            "history" => SessionCommand::History(self.history()?),
+            "ping" => SessionCommand::Ping,
+            "token_refresh" => SessionCommand::RefreshToken { token: self.token()? },
+            _ => return Ok(None),
+        }))
+    }
+
+    fn command(&self, kind: &str, rules: &JsonRules) -> Result<Command<'a>, Refusal> {
+        Ok(match kind {
             "chat_message" => Command::Send {
                 content: self.content(rules)?,
                 parent: optional_id(self.parent, BAD_PARENT)?,
@@ -255,8 +289,39 @@ impl<'a> Fields<'a> {
             }
             "message_delete" => Command::Delete { message: self.message()? },
             _ => return Err(UNKNOWN_TYPE),
+        })
+    }
+
+    fn history(&self) -> Result<HistoryQuery, Refusal> {
+        let before = optional_id(self.before, BAD_ANCHOR)?.map(Anchor::Before);
+        let after = optional_id(self.after, BAD_ANCHOR)?.map(Anchor::After);
+        let around = optional_id(self.around, BAD_ANCHOR)?.map(Anchor::Around);
+        let anchor = match (before, after, around) {
+            (None, None, None) => Anchor::Newest,
+            (Some(anchor), None, None)
+            | (None, Some(anchor), None)
+            | (None, None, Some(anchor)) => anchor,
+            _ => return Err(BAD_ANCHOR),
         };
-        Ok(Request { reference: reference.map(Cow::Borrowed), command })
+        let limit = match self.limit {
+            Value::Missing | Value::Null => HISTORY_MESSAGES_DEFAULT,
+            Value::Unsigned(limit) => {
+                let limit = u32::try_from(limit).map_err(|_| BAD_LIMIT)?;
+                let is_fine = (1..=HISTORY_MESSAGES_MAX).contains(&limit);
+                is_fine.then_some(limit).ok_or(BAD_LIMIT)?
+            }
+            _ => return Err(BAD_LIMIT),
+        };
+        Ok(HistoryQuery { anchor, limit })
+    }
+
+    fn token(&self) -> Result<Cow<'a, str>, Refusal> {
+        match self.token {
+            Value::Text(token) if (1..=TOKEN_BYTES_MAX).contains(&token.len()) => {
+                Ok(Cow::Borrowed(token))
+            }
+            _ => Err(BAD_TOKEN),
+        }
     }
 
     /// What an error about this frame is to bear, if it can be read at all.

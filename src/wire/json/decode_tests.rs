@@ -15,9 +15,10 @@ fn decoded(text: &[u8], rules: &JsonRules) -> Outcome {
     outcome(Decoder::default().decode(&mut text.to_vec(), rules))
 }
 
-fn outcome(result: Result<Request<'_>, Rejected>) -> Outcome {
+fn outcome(result: Result<Asked<'_>, Rejected>) -> Outcome {
     match result {
-        Ok(request) => Ok(request.into_owned()),
+        Ok(Asked::Conversation(request)) => Ok(request.into_owned()),
+        Ok(Asked::Session(request)) => panic!("{request:?}"),
         Err(rejected) => Err((rejected.refusal.code, rejected.reference)),
     }
 }
@@ -62,6 +63,64 @@ fn what_the_guides_hook_sends() {
     check(r#"{"type":"message_delete","message_id":4}"#, {
         Command::Delete { message: MessageId(4) }
     });
+}
+
+/// v2 asks its session; to v1 the type is unknown.
+fn check_session(text: &str, expected: Result<SessionCommand<'static>, ErrorCode>) {
+    let mut decoder = Decoder::default();
+    let mut bytes = text.as_bytes().to_vec();
+    let found = match decoder.decode(&mut bytes, &V2) {
+        Ok(Asked::Session(request)) => {
+            assert_eq!(request.reference.as_deref(), Some("r"), "{text}");
+            Ok(request.into_owned().command)
+        }
+        Ok(Asked::Conversation(request)) => panic!("{request:?}"),
+        Err(rejected) => Err(rejected.refusal.code),
+    };
+    assert_eq!(found, expected, "{text}");
+    assert_eq!(decoded(text.as_bytes(), &V1), Err((ErrorCode::UnknownType, None)), "{text}");
+}
+
+#[test]
+fn what_a_session_is_asked() {
+    let page = |anchor, limit| Ok(SessionCommand::History(HistoryQuery { anchor, limit }));
+    let check = |keys: &str, expected| {
+        check_session(&format!(r#"{{"type":"history","ref":"r"{keys}}}"#), expected);
+    };
+    check("", page(Anchor::Newest, 50));
+    check(r#","limit":null,"before":null"#, page(Anchor::Newest, 50));
+    check(r#","before":9,"limit":200"#, page(Anchor::Before(MessageId(9)), 200));
+    check(r#","after":0,"limit":1"#, page(Anchor::After(MessageId(0)), 1));
+    check(r#","around":7"#, page(Anchor::Around(MessageId(7)), 50));
+    for bad in [
+        r#","limit":0"#,
+        r#","limit":201"#,
+        r#","limit":1000000000"#,
+        r#","limit":18446744073709551615"#,
+        r#","limit":"5""#,
+        r#","limit":-1"#,
+        r#","before":1,"after":2"#,
+        r#","after":1,"around":1"#,
+        r#","before":"1""#,
+        r#","around":9007199254740992"#,
+    ] {
+        check(bad, Err(ErrorCode::Invalid));
+    }
+    check_session(r#"{"type":"ping","ref":"r"}"#, Ok(SessionCommand::Ping));
+    let refresh =
+        |token: &str| format!(r#"{{"type":"token_refresh","ref":"r","token":"{token}"}}"#);
+    let longest = "t".repeat(TOKEN_BYTES_MAX);
+    let token = Cow::Owned(longest.clone());
+    check_session(&refresh(&longest), Ok(SessionCommand::RefreshToken { token }));
+    check_session(&refresh(&format!("{longest}t")), Err(ErrorCode::Invalid));
+    check_session(&refresh(""), Err(ErrorCode::Invalid));
+    check_session(r#"{"type":"token_refresh","ref":"r"}"#, Err(ErrorCode::Invalid));
+}
+
+#[test]
+fn a_token_is_in_no_debug_output() {
+    let command = SessionCommand::RefreshToken { token: "secret".into() };
+    assert!(!format!("{command:?}").contains("secret"));
 }
 
 #[test]
@@ -195,7 +254,7 @@ fn a_frame_is_one_object_with_a_known_type() {
     for text in ["{}", r#"{"type":null}"#, r#"{"type":5}"#, r#"{"Type":"read_receipt"}"#] {
         check_refused(text, ErrorCode::Invalid);
     }
-    for kind in ["", "Chat_message", "chat_message ", "ping", "history", "token_refresh", "error"] {
+    for kind in ["", "Chat_message", "chat_message ", "Ping", "hello", "token", "error"] {
         check_refused(format!(r#"{{"type":"{kind}"}}"#), ErrorCode::UnknownType);
     }
 }

@@ -6,20 +6,16 @@
 
 use fastwebsockets::OpCode;
 
+use super::history;
 use super::writer::Writer;
 use crate::model::{
     Ack, Event, EventBody, MessageBody, MessageId, MessageState, Profile, ReactionAction, Refusal,
-    Reply, Signal, UserId, Wall,
+    Reply, Resumed, Signal, UserId, Wall,
 };
 use crate::wire::frame::OpenFrame;
 
-/// What a deleted message is shown as; the guide's hook writes the same. No content is empty, unless its
-/// text was erased.
-const DELETED: &str = "Message deleted";
-
-fn shown(content: &str) -> &str {
-    if content.is_empty() { DELETED } else { content }
-}
+/// What a deleted message is shown as; the guide's hook writes the same.
+pub(super) const DELETED: &str = "Message deleted";
 
 /// An event, once it may be shown. `client_msg_id` is for the sender's own v2 sockets.
 pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
@@ -37,6 +33,11 @@ pub fn event(out: &mut Vec<u8>, event: &Event, client_msg_id: Option<&str>) {
         }
         event_body(json, event);
     });
+}
+
+/// An event keeps its place when its message was deleted, and has no text any more.
+fn shown(content: &str) -> &str {
+    if content.is_empty() { DELETED } else { content }
 }
 
 /// About how long an event's frame is: enough room, unless much of its text needs escaping.
@@ -182,7 +183,7 @@ pub fn signal(out: &mut Vec<u8>, signal: &Signal) {
     });
 }
 
-/// What one socket is told: errors, and for v2 acks and the hello.
+/// What one socket is told: errors, and for v2 acks, the hello and pages of history.
 pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
     text_frame(out, |json| match reply {
         Reply::Error { refusal, reference } => error(json, refusal, reference.as_deref()),
@@ -196,6 +197,24 @@ pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
             json.raw(r#","limits":{"content_chars":"#).number(limits.content_chars as u64);
             json.raw(r#","frame_bytes":"#).number(limits.frame_bytes as u64).raw("}}");
         }
+        Reply::History(page) => history::frame(json, page),
+        Reply::Presence { online, count } => {
+            json.raw(r#"{"type":"presence","online":"#).users(online);
+            json.raw(r#","count":"#).number(u64::from(*count)).raw("}");
+        }
+        Reply::Resumed(resumed) => end_of_replay(json, resumed),
+        Reply::Resync { seq, epoch } => {
+            json.raw(r#"{"type":"resync","seq":"#).seq(*seq);
+            json.raw(r#","epoch":"#).string(&epoch.to_string()).raw("}");
+        }
+        Reply::Pong { reference, seq } => {
+            json.raw(r#"{"type":"pong","ref":"#).option(reference.as_deref(), Writer::string);
+            json.raw(r#","seq":"#).seq(*seq).raw("}");
+        }
+        Reply::TokenExpiring { expires_in_ms } => {
+            json.raw(r#"{"type":"token_expiring","expires_in_ms":"#);
+            json.number(*expires_in_ms).raw("}");
+        }
     });
 }
 
@@ -207,6 +226,20 @@ fn error(json: &mut Writer<'_>, refusal: &Refusal, reference: Option<&str>) {
         json.raw(r#","retry_after_ms":"#).number(ms);
     }
     json.raw("}");
+}
+
+/// The keys of an object are texts, so here a user's number is one, too.
+fn end_of_replay(json: &mut Writer<'_>, resumed: &Resumed) {
+    json.raw(r#"{"type":"resumed","from":"#).seq(resumed.from);
+    json.raw(r#","to":"#).seq(resumed.to);
+    json.raw(r#","marks":{"#);
+    for (n, reader) in resumed.marks.iter().enumerate() {
+        if n > 0 {
+            json.raw(",");
+        }
+        json.string(&reader.user.to_string()).raw(":").number(reader.mark.0);
+    }
+    json.raw(r#"},"marks_count":"#).number(u64::from(resumed.marks_count)).raw("}");
 }
 
 fn acknowledge(json: &mut Writer<'_>, ack: &Ack) {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{ConversationId, Epoch, ErrorCode, HelloLimits, Seq};
+use crate::model::{ConversationId, Epoch, ErrorCode, HelloLimits, Reader, Seq};
 use crate::wire::json::rfc3339_ms;
 
 const AT: Wall = Wall(1_764_153_000_123);
@@ -285,8 +285,8 @@ fn written_time(at: Wall) -> String {
     String::from_utf8(rfc3339_ms(at).to_vec()).unwrap()
 }
 
-/// A text that was erased is told as deleted.
-fn or_deleted(content: &str) -> &str {
+/// No live message is empty: this one was deleted.
+fn told(content: &str) -> &str {
     if content.is_empty() { "Message deleted" } else { content }
 }
 
@@ -297,12 +297,12 @@ fn expected_event(event: &Event, client_msg_id: Option<&str>) -> Value {
         EventBody::Message(body) => json!({
             "type": "chat_message",
             "message": {
-                "id": body.id, "content": or_deleted(&body.content), "sender": body.sender,
+                "id": body.id, "content": told(&body.content), "sender": body.sender,
                 "parent_message_id": body.parent, "created_at": at, "is_edited": false,
             },
         }),
         EventBody::Edit { message, content, .. } => json!({
-            "type": "message_edit", "message_id": message, "content": or_deleted(content),
+            "type": "message_edit", "message_id": message, "content": told(content),
             "edited_at": at, "timestamp": at,
         }),
         EventBody::Delete { message, .. } => {
@@ -365,6 +365,45 @@ fn expected_replay(state: &MessageState, read_by: &[UserId], is_read: bool) -> V
 
 fn parsed(frame: String) -> Value {
     serde_json::from_str(&frame).unwrap()
+}
+
+#[test]
+fn what_a_v2_session_is_told() {
+    let check = |told: Reply, expected: Value| {
+        assert_eq!(parsed(encoded(|out| reply(out, &told))), expected);
+    };
+    let user = |id: &str| UserId::parse(id).unwrap();
+    let online = vec![user("1"), user("ann")];
+    check(
+        Reply::Presence { online, count: 2 },
+        json!({"type": "presence", "online": [1, "ann"], "count": 2}),
+    );
+    let reader = |id, mark| Reader { user: user(id), mark: MessageId(mark) };
+    let marks = vec![reader("1", 455), reader("ann", 440)];
+    let resumed = Resumed { from: Seq(12), to: Seq(41), marks, marks_count: 2 };
+    check(
+        Reply::Resumed(Box::new(resumed)),
+        json!({
+            "type": "resumed", "from": 12, "to": 41, "marks": {"1": 455, "ann": 440},
+            "marks_count": 2,
+        }),
+    );
+    check(
+        Reply::Resync { seq: Seq(41), epoch: crate::model::Epoch(0x9f3c_61d2) },
+        json!({"type": "resync", "seq": 41, "epoch": "9f3c61d2"}),
+    );
+    check(
+        Reply::Pong { reference: Some("p1".into()), seq: Seq(42) },
+        json!({"type": "pong", "ref": "p1", "seq": 42}),
+    );
+    check(
+        Reply::Pong { reference: None, seq: Seq(0) },
+        json!({"type": "pong", "ref": null, "seq": 0}),
+    );
+    check(
+        Reply::TokenExpiring { expires_in_ms: 30_000 },
+        json!({"type": "token_expiring", "expires_in_ms": 30_000}),
+    );
 }
 
 proptest! {

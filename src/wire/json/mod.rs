@@ -10,6 +10,7 @@
 
 mod decode;
 mod encode;
+mod history;
 #[cfg(test)]
 mod protocol_tests;
 mod shape;
@@ -19,4 +20,5 @@ mod writer;
 
 pub use decode::{Decoder, JsonRules, Rejected};
 pub use encode::{event, event_bytes, replayed_message, reply, signal};
+pub use history::{edits, page, shown_message, standing};
 pub use time::rfc3339_ms;

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::{Decoder, JsonRules, event, replayed_message, reply, signal};
 use crate::limits::Limits;
 use crate::model::{
-    CloseReason, ErrorCode, Event, EventBody, MessageBody, MessageId, MessageState, Profile,
-    ReactionAction, Refusal, Reply, Seq, Signal, UserId, Version, Wall,
+    Ack, CloseReason, ConversationId, Epoch, ErrorCode, Event, EventBody, HelloLimits, History,
+    Listed, MessageBody, MessageId, MessageState, Profile, ReactionAction, Reader, Refusal, Reply,
+    Resumed, Seq, ShownMessage, Signal, UserId, Version, Wall,
 };
 
 const PAGE: &str = include_str!("../../../docs/protocol.md");
@@ -100,31 +101,97 @@ fn frames() -> Vec<Vec<u8>> {
     out
 }
 
+/// The same for what only version 2 is sent.
+fn session_frames() -> Vec<Vec<u8>> {
+    let reader = |number, mark| Reader { user: user(number), mark: MessageId(mark) };
+    let epoch = Epoch(0x9f3c_61d2);
+    let limits = HelloLimits::of(&Limits::DEFAULT);
+    let conversation = ConversationId::from_number(77).unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    let replies = [
+        Reply::Hello { conversation, user: user(1), seq: Seq(41), epoch, limits },
+        Reply::Presence { online: vec![user(1), user(2)], count: 2 },
+        Reply::Ack(Ack {
+            reference: text("a1"),
+            client_msg_id: text("c-17"),
+            message: Some(MESSAGE),
+            seq: Some(Seq(42)),
+            created_at: Some(AT),
+        }),
+        Reply::Resumed(Box::new(Resumed {
+            from: Seq(12),
+            to: Seq(41),
+            marks: vec![reader(1, 455), reader(2, 440)],
+            marks_count: 2,
+        })),
+        Reply::Resync { seq: Seq(41), epoch },
+        Reply::History(Box::new(page())),
+        Reply::Pong { reference: text("p1"), seq: Seq(42) },
+        Reply::TokenExpiring { expires_in_ms: 30_000 },
+    ];
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for shown in &replies {
+        let mut frame = Vec::new();
+        reply(&mut frame, shown);
+        frames.push(frame);
+    }
+    let mut own = Vec::new();
+    event(&mut own, &hello(), Some("c-17"));
+    let mut count = Vec::new();
+    signal(&mut count, &Signal::PresenceCount { count: 250 });
+    frames.extend([own, count]);
+    frames
+}
+
+fn page() -> History {
+    let mut state = MessageState::created(&hello()).unwrap();
+    for body in [edit(), reaction(1), reaction(2)] {
+        state.apply(&Event { seq: Seq(43), at: AT, body });
+    }
+    let read_by = Some(Listed { ids: vec![user(2)], count: 1 });
+    History {
+        reference: Some("h1".to_owned()),
+        messages: vec![ShownMessage::new(state, read_by)],
+        pivot: MESSAGE,
+        has_more: true,
+        seq: Seq(45),
+    }
+}
+
 fn value(frame: &[u8]) -> Value {
     let payload_at = if frame[1] == 126 { 4 } else { 2 };
     serde_json::from_slice(&frame[payload_at..]).unwrap()
 }
 
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
 #[test]
 fn server_examples_are_what_the_encoder_writes_and_none_is_missing() {
-    let parsed =
-        |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let shown: BTreeSet<String> =
-        blocks("json server").into_iter().map(|text| parsed(text).to_string()).collect();
-    let written: BTreeSet<String> = frames().iter().map(|frame| value(frame).to_string()).collect();
-    assert_eq!(shown, written);
+    for (info, frames) in [("json server", frames()), ("json server v2", session_frames())] {
+        let shown: BTreeSet<String> =
+            blocks(info).into_iter().map(|text| parsed(text).to_string()).collect();
+        let written: BTreeSet<String> =
+            frames.iter().map(|frame| value(frame).to_string()).collect();
+        assert_eq!(shown, written, "{info}");
+    }
+}
+
+/// The types of the examples; each is a command of this version.
+fn client_examples(info: &str, version: Version) -> BTreeSet<String> {
+    let rules = JsonRules::of(&Limits::DEFAULT, version);
+    let kind = |text: &str| {
+        let decoded = Decoder::default().decode(&mut text.as_bytes().to_vec(), &rules).map(|_| ());
+        assert_eq!(decoded, Ok(()), "{text}");
+        parsed(text)["type"].as_str().unwrap().to_owned()
+    };
+    blocks(info).into_iter().map(kind).collect()
 }
 
 #[test]
 fn client_examples_are_commands_and_none_is_missing() {
-    let rules = JsonRules::of(&Limits::DEFAULT, Version::V1);
-    let mut kinds = BTreeSet::new();
-    for text in blocks("json client") {
-        let decoded = Decoder::default().decode(&mut text.as_bytes().to_vec(), &rules).map(|_| ());
-        assert_eq!(decoded, Ok(()), "{text}");
-        let value: Value = serde_json::from_str(text).unwrap();
-        kinds.insert(value["type"].as_str().unwrap().to_owned());
-    }
+    let kinds = client_examples("json client", Version::V1);
     let expected = [
         "chat_message",
         "message_delete",
@@ -134,11 +201,14 @@ fn client_examples_are_commands_and_none_is_missing() {
         "typing_indicator",
     ];
     assert!(kinds.iter().eq(expected), "{kinds:?}");
+    let kinds = client_examples("json client v2", Version::V2);
+    assert!(kinds.iter().eq(["chat_message", "history", "ping", "token_refresh"]), "{kinds:?}");
 }
 
 #[test]
 fn there_are_no_other_json_examples() {
-    let marked = blocks("json client").len() + blocks("json server").len();
+    let infos = ["json client", "json server", "json client v2", "json server v2"];
+    let marked: usize = infos.iter().map(|info| blocks(info).len()).sum();
     assert_eq!(PAGE.matches("```json").count(), marked);
 }
 

@@ -7,7 +7,7 @@ use super::refused::Refused;
 use super::target::{Path, Target};
 use super::token::TokenField;
 use crate::limits::Limits;
-use crate::model::{Epoch, Seq, Version};
+use crate::model::{ResumeFrom, Version};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Head {
@@ -22,9 +22,8 @@ pub struct UpgradeRequest {
     pub path: Path,
     pub version: Version,
     pub token: TokenField,
-    /// v2: resume after this seq, of this log.
-    pub since: Option<Seq>,
-    pub epoch: Option<Epoch>,
+    /// v2 only.
+    pub resume: Option<ResumeFrom>,
     pub subprotocol: Subprotocol,
     pub key: WebSocketKey,
     pub host: String,
@@ -177,15 +176,14 @@ impl<'h> Fields<'h> {
         let key = WebSocketKey::parse(
             self.key.ok_or(Refused::Malformed("Sec-WebSocket-Key is missing"))?,
         )?;
-        let Target { path, version, token, since, epoch } = target;
+        let Target { path, version, token, resume } = target;
         let token = token.or(|| self.header_token()).or(|| self.subprotocol_token());
         let subprotocol = if self.offers_loquat { Subprotocol::Loquat } else { Subprotocol::None };
         Ok(UpgradeRequest {
             path,
             version,
             token,
-            since,
-            epoch,
+            resume,
             subprotocol,
             key,
             host: self.host.unwrap_or_default().to_owned(),

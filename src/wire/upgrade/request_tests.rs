@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::ConversationId;
+use crate::model::{Epoch, Seq};
 use crate::wire::upgrade::{EchoLimits, HeadProgress, HeadReader};
 
 const GOOD: &str = "Host: chat.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -58,8 +59,7 @@ fn a_good_request_is_read_in_full() {
         path: Path::Chat { conversation: ConversationId::from_number(77).unwrap() },
         version: Version::V2,
         token: TokenField::new("a.b"),
-        since: Some(Seq(41)),
-        epoch: Some(Epoch(0x9f3c_61d2)),
+        resume: Some(ResumeFrom { since: Seq(41), epoch: Some(Epoch(0x9f3c_61d2)) }),
         subprotocol: Subprotocol::None,
         key: WebSocketKey::parse("dGhlIHNhbXBsZSBub25jZQ==").unwrap(),
         host: "chat.example.com".to_owned(),

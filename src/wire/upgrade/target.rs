@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use super::refused::Refused;
 use super::token::TokenField;
-use crate::model::{ConversationId, Epoch, Seq, Version};
+use crate::model::{ConversationId, Epoch, ResumeFrom, Seq, Version};
 
 /// What a socket can be opened for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub(super) struct Target {
     pub path: Path,
     pub version: Version,
     pub token: TokenField,
-    pub since: Option<Seq>,
-    pub epoch: Option<Epoch>,
+    pub resume: Option<ResumeFrom>,
 }
 
 impl Target {
@@ -44,15 +43,19 @@ impl Target {
         };
         let token =
             query.first("token").map_or(TokenField::Missing, TokenField::from_percent_encoded);
-        let (since, epoch) = match version {
-            Version::V1 => (None, None),
-            Version::V2 => (
-                query.first("since").map(parse_since).transpose()?,
-                query.first("epoch").map(parse_epoch).transpose()?,
-            ),
+        let resume = match version {
+            Version::V1 => None,
+            Version::V2 => parse_resume(query)?,
         };
-        Ok(Target { path, version, token, since, epoch })
+        Ok(Target { path, version, token, resume })
     }
+}
+
+/// An epoch without a seq says nothing.
+fn parse_resume(query: Query<'_>) -> Result<Option<ResumeFrom>, Refused> {
+    let since = query.first("since").map(parse_since).transpose()?;
+    let epoch = query.first("epoch").map(parse_epoch).transpose()?;
+    Ok(since.map(|since| ResumeFrom { since, epoch }))
 }
 
 fn parse_path(path: &str, query: Query<'_>) -> Result<Path, Refused> {
@@ -155,8 +158,9 @@ mod tests {
     fn the_query_is_read_by_its_first_values() {
         let check = |query: &str, version: Version, since: Option<u64>, epoch: Option<u32>| {
             let target = Target::parse(&format!("/ws/chat/1/?{query}")).unwrap();
-            let found = (target.version, target.since, target.epoch);
-            assert_eq!(found, (version, since.map(Seq), epoch.map(Epoch)), "{query}");
+            let resume =
+                since.map(|since| ResumeFrom { since: Seq(since), epoch: epoch.map(Epoch) });
+            assert_eq!((target.version, target.resume), (version, resume), "{query}");
         };
         check("", Version::V1, None, None);
         check("v=1", Version::V1, None, None);

@@ -93,7 +93,8 @@ impl Client {
         let (outgoing, reading) = socket.split();
         let (sender, incoming) = mpsc::unbounded_channel();
         let wrong = Arc::new(Mutex::new(None));
-        let reading = tokio::spawn(read_all(reading, sender, Arc::clone(&wrong)));
+        let witness = Witness::of(path);
+        let reading = tokio::spawn(read_all(reading, witness, sender, Arc::clone(&wrong)));
         let name = path.split('?').next().unwrap_or("").to_owned();
         let (presence, early, tail) = Default::default();
         let pings = 0;
@@ -355,10 +356,10 @@ impl Drop for Client {
 
 async fn read_all(
     mut reading: SplitStream<Socket>,
+    mut witness: Witness,
     sender: mpsc::UnboundedSender<Arrival>,
     wrong: Arc<Mutex<Option<String>>>,
 ) {
-    let mut witness = Witness::default();
     let mut closed = false;
     while let Some(message) = reading.next().await {
         let what = match message {

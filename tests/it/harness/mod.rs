@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod exposition;
 pub mod fake;
 pub mod process;
 pub mod raw;
@@ -14,5 +15,5 @@ pub mod witness;
 pub use client::{Client, What, all_see, all_settled, is_like};
 pub use process::DEADLINE;
 pub use raw::Raw;
-pub use server::Server;
+pub use server::{Server, Session};
 pub use token::{nameless, person};

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::admin::Admin;
@@ -39,6 +40,13 @@ pub struct Server {
     secrets: Arc<Secrets>,
     // Last: removed after the process was killed.
     directory: TempDir,
+}
+
+/// A v2 socket, and what it was told first.
+pub struct Session {
+    pub client: Client,
+    pub hello: Value,
+    pub presence: Value,
 }
 
 /// A directory on the disk of the build, which syncs for real; `/tmp` may be memory.
@@ -242,6 +250,16 @@ impl Server {
         let own = client.own_status().await;
         assert_eq!((&own["user_id"], &own["status"]), (&person.id, &"online".into()), "{own}");
         client
+    }
+
+    /// A v2 socket, after its hello and who is online; `query` is more of its query: `&since=4`.
+    pub async fn join_v2(&self, conversation: &str, person: &Person, query: &str) -> Session {
+        let path = format!("{}&v=2{query}", self.path(conversation, person));
+        let mut client = self.connect(&path).await;
+        client.name = format!("{} in {conversation} (v2)", person.id);
+        let hello = client.expect("hello").await;
+        let presence = client.expect("presence").await;
+        Session { client, hello, presence }
     }
 
     /// Users 1, 2, 3 … in one conversation, each having seen all the others.

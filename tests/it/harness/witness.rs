@@ -1,7 +1,8 @@
 //! What every socket of every test checks about every frame it is sent, whatever the test is about.
 //!
-//! v1 only: the types and fields of the guide, `seq` dense, ids and times rising, each message once,
-//! receipts rising, reactions that were stored, nothing more of what was deleted.
+//! The types and fields of the guide, `seq` dense, ids and times rising, each message once, receipts
+//! rising, reactions that were stored, nothing more of what was deleted. A v2 socket is also told frames
+//! of its own, and begins where it asked to go on.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,6 +18,17 @@ const GUIDE: [(&str, &[&str]); 8] = [
     ("message_delete", &["message_id", "timestamp", "seq"]),
     ("user_status", &["user_id", "status", "timestamp"]),
     ("error", &["error", "code", "ref"]),
+];
+/// The same for what only v2 is told.
+const SESSION: [(&str, &[&str]); 8] = [
+    ("hello", &["conversation_id", "user_id", "seq", "epoch", "heartbeat_ms", "limits"]),
+    ("presence", &["count"]),
+    ("ack", &["ref", "client_msg_id", "message_id", "seq", "created_at"]),
+    ("resumed", &["from", "to", "marks", "marks_count"]),
+    ("resync", &["seq", "epoch"]),
+    ("history", &["ref", "messages", "has_more", "seq"]),
+    ("pong", &["ref", "seq"]),
+    ("token_expiring", &["expires_in_ms"]),
 ];
 const MESSAGE: [&str; 6] =
     ["id", "content", "sender", "parent_message_id", "created_at", "is_edited"];
@@ -52,6 +64,9 @@ pub struct Witness {
     marks: HashMap<String, u64>,
     /// (message, emoji, user) → whether it stands.
     reactions: HashMap<(u64, String, String), bool>,
+    is_v2: bool,
+    /// Where it asked to go on.
+    since: Option<u64>,
 }
 
 type Verdict = Result<(), String>;
@@ -61,6 +76,17 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Verdict {
 }
 
 impl Witness {
+    /// Of a socket that was opened on this path.
+    pub fn of(path: &str) -> Witness {
+        let query = path.split_once('?').map_or("", |(_, query)| query);
+        let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
+        Witness {
+            is_v2: value("v=") == Some("2"),
+            since: value("since=").and_then(|since| since.parse().ok()),
+            ..Witness::default()
+        }
+    }
+
     /// An error says what is wrong with this frame.
     pub fn see(&mut self, text: &str) -> Result<Value, String> {
         let frame: Value = serde_json::from_str(text).map_err(|e| format!("{e}: {text}"))?;
@@ -70,6 +96,10 @@ impl Witness {
 
     fn check(&mut self, frame: &Value) -> Verdict {
         let kind = frame["type"].as_str().ok_or("no type")?;
+        if let Some((_, fields)) = SESSION.iter().find(|(name, _)| self.is_v2 && *name == kind) {
+            has_all(frame, fields)?;
+            return self.session(kind, frame);
+        }
         let known = GUIDE.iter().find(|(name, _)| *name == kind);
         let (_, fields) = known.ok_or_else(|| format!("a v1 client does not know {kind}"))?;
         has_all(frame, fields)?;
@@ -91,6 +121,29 @@ impl Witness {
             "user_status" => one_of(&frame["status"], &["online", "offline"]),
             "error" => error(frame),
             _ => typing(frame),
+        }
+    }
+
+    fn session(&mut self, kind: &str, frame: &Value) -> Verdict {
+        let seq = frame["seq"].as_u64();
+        match kind {
+            "hello" => {
+                ensure(self.seq.is_none(), || "two hellos".to_owned())?;
+                self.seq = self.since.filter(|since| Some(*since) <= seq).or(seq);
+                Ok(())
+            }
+            "resync" => {
+                ensure(self.since.take().is_some(), || "it asked for no replay".to_owned())?;
+                self.seq = seq;
+                Ok(())
+            }
+            "resumed" => {
+                let found = (frame["from"].as_u64(), frame["to"].as_u64());
+                let expected = (self.since.take(), self.seq);
+                ensure(found == expected, || format!("{expected:?} was replayed"))
+            }
+            "pong" => ensure(seq == self.seq, || format!("it was sent {:?}", self.seq)),
+            _ => Ok(()),
         }
     }
 
