@@ -36,6 +36,8 @@ mod pump;
 mod questions;
 #[path = "core/resume.rs"]
 mod resume;
+#[path = "core/rings.rs"]
+mod rings;
 #[path = "core/session.rs"]
 mod session;
 #[path = "core/slow.rs"]

@@ -2,6 +2,8 @@
 
 #[path = "http_side/api.rs"]
 mod api;
+#[path = "http_side/openapi.rs"]
+mod openapi;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
 

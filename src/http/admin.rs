@@ -67,6 +67,7 @@ pub fn routes(
         .route("/admin/users/{user}", put(set_profile))
         .route("/admin/users/{user}/revoke", post(revoke))
         .route("/admin/users/{user}/erase", post(admin_erase::erase).get(admin_erase::erasure))
+        .route("/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Failure::NO_SUCH_PATH)
         .with_state(Arc::new(admin))
@@ -340,6 +341,12 @@ async fn revoke(
     let command = AdminCommand::Revoke { user, issued_before };
     admin.change("revoke", command, "there is no such user").await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn openapi() -> Answer<Response> {
+    let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let text = super::openapi::text();
+    text.map(|text| (kind, text).into_response()).ok_or(Failure::NO_SUCH_PATH)
 }
 
 fn now() -> Wall {

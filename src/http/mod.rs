@@ -16,6 +16,7 @@ mod input;
 mod instant;
 mod listener;
 mod metrics;
+mod openapi;
 mod page;
 mod ports;
 mod public;
@@ -24,6 +25,7 @@ mod token;
 
 pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
+pub use openapi::text as openapi_document;
 pub use page::{DemoUser, PageError};
 pub use ports::{
     AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Metrics,

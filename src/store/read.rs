@@ -177,24 +177,41 @@ impl ReadHandle {
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<MessageState>, StoreError> {
-        self.with_entry(conversation, id, |entry| self.folded(conversation, entry))
+        let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
+        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+        let Some(page) = self.pages().get(&key)? else {
+            // Retention may have dropped the page and its index since the index was read.
+            return match self.page_with(conversation, id)? {
+                Some(_) => Err(ValueError::Content.into()),
+                None => Ok(None),
+            };
+        };
+        let entries = page::read(&page)?;
+        let entry = entries.iter().find(|entry| entry.message == id.0);
+        entry.map(|entry| self.folded(conversation, entry)).transpose()
     }
 
-    /// The event that began a message, as it was then.
+    /// The event that began a message, as it was then. While its segment is being built the index may be
+    /// there before the page: then it is not found yet.
     pub(super) fn message_event(
         &self,
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<Event>, StoreError> {
-        self.with_entry(conversation, id, |entry| event_of(entry.record))
+        let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
+        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+        let Some(page) = self.pages().get(&key)? else { return Ok(None) };
+        let entries = page::read(&page)?;
+        let entry = entries.iter().find(|entry| entry.message == id.0);
+        entry.map(|entry| event_of(entry.record)).transpose()
     }
 
-    fn with_entry<T>(
+    /// The first seq of the page that has the message, if there is one.
+    fn page_with(
         &self,
         conversation: &ConversationId,
         id: MessageId,
-        read: impl FnOnce(&PageEntry<'_>) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
+    ) -> Result<Option<Seq>, StoreError> {
         if id.0 <= self.gone_message(conversation) {
             return Ok(None);
         }
@@ -205,14 +222,7 @@ impl ReadHandle {
         };
         let mut reader = ValueReader::new(&value)?;
         let (first_seq, last_message) = (Seq(reader.u64()?), reader.u64()?);
-        if id.0 > last_message {
-            return Ok(None);
-        }
-        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
-        // While its segment is being built the index is there before the page.
-        let Some(page) = self.pages().get(&key)? else { return Ok(None) };
-        let entries = page::read(&page)?;
-        entries.iter().find(|entry| entry.message == id.0).map(read).transpose()
+        Ok((id.0 <= last_message).then_some(first_seq))
     }
 
     /// A message's event with everything laid over it that happened since.

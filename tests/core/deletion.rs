@@ -220,3 +220,72 @@ fn a_store_that_takes_nothing_keeps_the_conversation() {
     assert_eq!(world.contents(ann), ["a", "b"]);
     world.finish();
 }
+
+#[test]
+fn who_comes_back_to_what_was_created_again_fetches_history() {
+    for is_sealed in [false, true] {
+        let mut world = World::new(Setup::default());
+        let ann = world.enter(1, 1);
+        (0..4).for_each(|n| world.say(ann, &format!("c{n}")));
+        if is_sealed {
+            world.seal();
+        }
+        done(&mut world, delete(1));
+        done(&mut world, create(1));
+        let ann = world.enter(1, 1);
+        world.say(ann, "anew");
+        if is_sealed {
+            world.seal();
+        }
+        let bob = world.come_back(2, 2);
+        assert_eq!(world.last(bob, "resync")["seq"], 5);
+        let cy = world.come_back(3, 4);
+        assert_eq!((world.seqs(cy), world.count(cy, "resync")), (vec![5], 0));
+        world.say(ann, "live");
+        assert_eq!((world.seqs(bob), world.seqs(cy)), (vec![6], vec![5, 6]));
+        world.finish();
+    }
+}
+
+#[test]
+fn who_follows_the_log_is_closed_with_the_others() {
+    let mut world = World::new(Setup::default());
+    let ann = world.enter(1, 1);
+    (0..4).for_each(|n| world.say(ann, &format!("c{n}")));
+    world.seal();
+    world.reader_mode = Mode::Held;
+    let bob = world.come_back(2, 0);
+    assert!(world.answer_load(0));
+    world.settle();
+    assert_eq!(world.count(bob, "hello"), 1);
+    let request = world.seats[0].loads.pop_front().unwrap();
+    let early = world.store.answer(&request);
+    world.reader_mode = Mode::Auto;
+    done(&mut world, delete(1));
+    assert_eq!(world.close_code(bob), Some(4003));
+    done(&mut world, create(1));
+    world.reply_load(0, request.ticket, early);
+    world.settle();
+    assert_eq!(world.seqs(bob), Vec::<u64>::new());
+    world.finish();
+}
+
+#[test]
+fn a_question_about_what_is_being_deleted_is_refused_and_opens_nothing() {
+    use loquat::node::question::{About, Answer, Asker};
+    let mut world = World::new(Setup::default());
+    let ann = world.enter(1, 1);
+    world.say(ann, "a");
+    world.log_mode = Mode::Held;
+    let deletion = world.admin(0, delete(1));
+    let answer = world.ask(0, 1, Asker::Operator, About::Standing(Default::default()));
+    assert!(matches!(*answer.lock().unwrap(), Some(Answer::NoConversation)));
+    world.log_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(*deletion.lock().unwrap(), Some(AdminAnswer::Done));
+    done(&mut world, create(1));
+    let ann = world.enter(1, 1);
+    world.say(ann, "b");
+    assert_eq!(world.seqs(ann), [2]);
+    world.finish();
+}

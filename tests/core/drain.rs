@@ -248,7 +248,7 @@ fn a_core_that_never_answers_does_not_hold_up_the_others() {
         world.stands_still = Some(still);
         let hears = clients.iter().find(|&&client| world.sockets[client].core != still).copied();
         begin(&mut world);
-        world.advance(4_999);
+        world.advance(2_499);
         assert_eq!(world.close_code(hears.unwrap()), None);
         world.advance(1);
         assert_eq!(world.close_code(hears.unwrap()), Some(1012));

@@ -6,14 +6,34 @@ use std::sync::{Arc, Mutex};
 use loquat::limits::QUESTIONS_MAX;
 use loquat::model::*;
 use loquat::node::core::Pressure;
-use loquat::node::question::{About, Answer, Asker};
+use loquat::node::links::AdminOrder;
+use loquat::node::question::{About, Answer, Asker, Question};
 use serde_json::{Value, json};
 
-use super::client::receipt;
-use super::entry::{members, remove_member, user};
+use super::client::{Knock, receipt};
+use super::entry::{conversation, members, remove_member, user};
 use super::world::{Mode, Setup, World};
 
-type Told = Arc<Mutex<Option<Answer>>>;
+pub type Told = Arc<Mutex<Option<Answer>>>;
+
+impl World {
+    /// A question about a conversation, and where its answer will be.
+    pub fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = answer.clone();
+        let to = Box::new(move |answer| {
+            let before = slot.lock().unwrap().replace(answer);
+            assert_eq!(before, None, "one answer for one question");
+        });
+        let conversation = conversation(of);
+        let question = Box::new(Question { conversation, asker, about });
+        let seat = &mut self.seats[core];
+        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
+        seat.admin.ring();
+        self.settle();
+        answer
+    }
+}
 
 fn identity(number: u64) -> Asker {
     Asker::User(Arc::new(Identity {
@@ -385,5 +405,30 @@ fn a_socket_that_goes_while_it_waits_leaves_nothing_behind() {
     world.reader_mode = Mode::Held;
     world.send(ann, &json!({"type": "history", "ref": "h"}));
     world.hang_up(ann);
+    world.finish();
+}
+
+#[test]
+fn a_socket_on_another_core_has_its_pages_as_well() {
+    let setup = Setup { cores: 2, wide_threshold: 1, ..Setup::default() };
+    let mut world = World::new(setup);
+    let owner = world.owner(1);
+    let ann = world.enter(1, 1);
+    let elsewhere = Knock { core: 1 - owner, user: 2, conversation: 1, ..Knock::default() };
+    let far = world.connect(elsewhere);
+    for n in 0..4 {
+        world.say(ann, &n.to_string());
+    }
+    let before = world.ids(far)[3];
+    world.send(far, &json!({"type": "history", "before": before, "limit": 2, "ref": "h"}));
+    let frames: Vec<_> = world.seen(far).iter().filter_map(|seen| seen.json()).collect();
+    let page = frames.iter().find(|json| json["type"] == "history").unwrap();
+    let ids: Vec<_> =
+        page["messages"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+    assert_eq!(ids, [json!(world.ids(far)[1]), json!(world.ids(far)[2])]);
+    assert_eq!(
+        (&page["ref"], &page["has_more"], &page["seq"]),
+        (&json!("h"), &json!(true), &json!(4))
+    );
     world.finish();
 }

@@ -14,13 +14,11 @@ use loquat::mailbox::{Doorbell, Receiver, Sender, Ticket, ring};
 use loquat::model::*;
 use loquat::node::admin::{AdminAnswer, AdminCommand};
 use loquat::node::admission::{Admissions, Caps};
-use loquat::node::connection::{Adoption, Buckets};
+use loquat::node::connection::Buckets;
 use loquat::node::core::{Core, CoreSettings, EchoEndpoint, RejectStyle, Reloadable};
-use loquat::node::links::{AdminOrder, Links, Peer};
-use loquat::node::mail::Mail;
+use loquat::node::links::{AdminOrder, Links};
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
-use loquat::node::question::{About, Answer, Asker, Question};
 use loquat::node::shard::ShardSettings;
 use loquat::telemetry::Counters;
 use loquat::wire::upgrade::Listening;
@@ -28,6 +26,7 @@ use serde_json::Value;
 
 use super::checked::Checked;
 use super::pump::{Pump, Token};
+use super::rings::{bell_of, mesh};
 use super::store::Store;
 
 const SECRET: &str = "only the tests of the cores sign with this";
@@ -100,7 +99,7 @@ pub struct Seat {
     from_log: Sender<FromLog>,
     requests: Receiver<LoadRequest>,
     answers: Sender<LoadAnswer>,
-    admin: Sender<AdminOrder>,
+    pub admin: Sender<AdminOrder>,
     /// Handed to the log and not durable.
     pub log: VecDeque<(u64, Record)>,
     pub lsn: u64,
@@ -132,23 +131,6 @@ pub struct World {
     next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
-}
-
-fn mesh(bells: &[Arc<Doorbell>], slots: usize) -> Vec<Vec<Option<Peer<Token, Adoption>>>> {
-    let count = bells.len();
-    let mut ends: HashMap<(usize, usize), _> = HashMap::new();
-    for from in 0..count {
-        for to in (0..count).filter(|&to| to != from) {
-            let (tx, rx) = ring::<Mail<Token, Adoption>>(slots, bells[to].clone());
-            ends.insert((from, to), (Some(tx), Some(rx)));
-        }
-    }
-    let mut pair = |own: usize, other: usize| {
-        let to = ends.get_mut(&(own, other))?.0.take()?;
-        let from = ends.get_mut(&(other, own))?.1.take()?;
-        Some(Peer::new(to, from))
-    };
-    (0..count).map(|own| (0..count).map(|other| pair(own, other)).collect()).collect()
 }
 
 impl World {
@@ -484,29 +466,6 @@ impl World {
         answer
     }
 
-    /// A question about a conversation, and where its answer will be.
-    pub fn ask(
-        &mut self,
-        core: usize,
-        of: u64,
-        asker: Asker,
-        about: About,
-    ) -> Arc<Mutex<Option<Answer>>> {
-        let answer = Arc::new(Mutex::new(None));
-        let slot = answer.clone();
-        let to = Box::new(move |answer| {
-            let before = slot.lock().unwrap().replace(answer);
-            assert_eq!(before, None, "one answer for one question");
-        });
-        let conversation = ConversationId::from_number(of).unwrap();
-        let question = Box::new(Question { conversation, asker, about });
-        let seat = &mut self.seats[core];
-        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
-        seat.admin.ring();
-        self.settle();
-        answer
-    }
-
     pub fn owner(&self, conversation: u64) -> usize {
         let id = ConversationId::from_number(conversation).unwrap();
         usize::from(self.placement.of_conversation(&id))
@@ -598,8 +557,4 @@ impl Drop for World {
     fn drop(&mut self) {
         assert!(self.is_finished || std::thread::panicking(), "a test ends with World::finish");
     }
-}
-
-fn bell_of(woken: Arc<AtomicBool>) -> Arc<Doorbell> {
-    Arc::new(Doorbell::new(move || woken.store(true, Ordering::Relaxed)))
 }

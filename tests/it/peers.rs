@@ -110,8 +110,6 @@ async fn a_dead_peer_is_found_by_a_ping_and_a_quiet_one_lives() {
     let mut watcher = server.join("1", &person(1)).await;
     let mut quiet = server.raw_socket("1", 2).await;
     watcher.status(2, "online").await;
-    let mut dead = server.raw_socket("1", 3).await;
-    watcher.status(3, "online").await;
     let started = Instant::now();
     // The quiet one answers pings and says nothing else.
     let living = tokio::spawn(async move {
@@ -123,6 +121,8 @@ async fn a_dead_peer_is_found_by_a_ping_and_a_quiet_one_lives() {
         }
         quiet
     });
+    let mut dead = server.raw_socket("1", 3).await;
+    watcher.status(3, "online").await;
     watcher.status(3, "offline").await;
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(550), "let go after {took:?}");

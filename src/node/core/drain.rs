@@ -8,9 +8,9 @@
 //!                     └─► Stopping (the log writes its last commit) ─► Stopped
 //! ```
 //! A socket of a wide conversation hears from the core that owns it what was decided last, so no core
-//! closes its sockets before all are settled. One that does not answer is waited for until the time is
-//! up. A receive that is in flight when a core stops reading may still bring something: it is taken
-//! while nobody relies on the core's last word.
+//! closes its sockets before all are settled. One that does not answer is waited for until half of the
+//! time is up; the rest is for the goodbyes. A receive that is in flight when a core stops reading may
+//! still bring something: it is taken while nobody relies on the core's last word.
 
 use super::Core;
 use super::handshake::OVERLOADED;
@@ -22,19 +22,25 @@ use crate::node::mail::Mail;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
     No,
-    Settling { until: Mono, spread_ms: u32 },
-    Settled { until: Mono, spread_ms: u32 },
+    Settling(Times),
+    Settled(Times),
     Closing { until: Mono },
     Stopping,
     Stopped,
 }
 
+/// Half of the time is for settling, so that what is left is enough to say goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    settle_by: Mono,
+    close_by: Mono,
+}
+
 impl Drain {
     pub(super) fn next_timeout(&self) -> Option<Mono> {
         match self {
-            Drain::Settling { until, .. }
-            | Drain::Settled { until, .. }
-            | Drain::Closing { until } => Some(*until),
+            Drain::Settling(times) | Drain::Settled(times) => Some(times.settle_by),
+            Drain::Closing { until } => Some(*until),
             _ => None,
         }
     }
@@ -51,14 +57,17 @@ pub(super) struct Heard {
 const SPREAD: u32 = 2_654_435_769;
 
 impl<S> Core<S> {
-    /// Begins to stop; clients are asked to come back within `spread_ms`, each at its own time.
+    /// Begins to stop, within `timeout_ms`; clients are asked to come back within
+    /// [`DRAIN_MS_MAX`], each at its own time.
     pub fn begin_drain(&mut self, timeout_ms: u64, now: Now) {
         if self.drain != Drain::No {
             return;
         }
         let timeout_ms = timeout_ms.min(DRAIN_MS_MAX);
-        let until = now.mono.after(timeout_ms);
-        self.drain = Drain::Settling { until, spread_ms: DRAIN_MS_MAX as u32 };
+        self.drain = Drain::Settling(Times {
+            settle_by: now.mono.after(timeout_ms / 2),
+            close_by: now.mono.after(timeout_ms),
+        });
         let waiting: Vec<u32> = self
             .connections
             .iter()
@@ -86,7 +95,7 @@ impl<S> Core<S> {
     pub(super) fn comes_too_late(&self, slot: u32) -> bool {
         match (&self.drain, &self.connections[slot as usize].phase) {
             (Drain::No, _) => false,
-            (Drain::Settling { .. }, Phase::Open(open)) => {
+            (Drain::Settling(_), Phase::Open(open)) => {
                 matches!(open.place, Place::Far { .. })
             }
             (_, phase) => matches!(phase, Phase::Open(_)),
@@ -106,11 +115,8 @@ impl<S> Core<S> {
     pub(super) fn go_on_draining(&mut self, now: Now) {
         while let Some(next) = self.next_stage(now) {
             match (self.drain, next) {
-                (_, Drain::Settled { .. }) => self.tell_cores(|| Mail::Settled),
-                (
-                    Drain::Settling { spread_ms, .. } | Drain::Settled { spread_ms, .. },
-                    Drain::Closing { .. },
-                ) => self.close_all(spread_ms, now),
+                (_, Drain::Settled(_)) => self.tell_cores(|| Mail::Settled),
+                (_, Drain::Closing { .. }) => self.close_all(now),
                 (_, Drain::Stopping) => self.shard.end_log(now),
                 _ => {}
             }
@@ -121,15 +127,16 @@ impl<S> Core<S> {
     fn next_stage(&self, now: Now) -> Option<Drain> {
         match self.drain {
             Drain::No | Drain::Stopped => None,
-            Drain::Settling { until, .. } | Drain::Settled { until, .. } if now.mono >= until => {
-                Some(Drain::Closing { until })
+            Drain::Settling(times) | Drain::Settled(times) if now.mono >= times.settle_by => {
+                Some(Drain::Closing { until: times.close_by })
             }
-            Drain::Settling { until, spread_ms } => {
+            Drain::Settling(times) => {
                 let is_settled = self.heard.quiet == self.other_cores() && self.shard.is_settled();
-                is_settled.then_some(Drain::Settled { until, spread_ms })
+                is_settled.then_some(Drain::Settled(times))
             }
-            Drain::Settled { until, .. } => {
-                (self.heard.settled == self.other_cores()).then_some(Drain::Closing { until })
+            Drain::Settled(times) => {
+                let are_settled = self.heard.settled == self.other_cores();
+                are_settled.then_some(Drain::Closing { until: times.close_by })
             }
             Drain::Closing { until } => {
                 (self.connections.is_empty() || now.mono >= until).then_some(Drain::Stopping)
@@ -138,7 +145,7 @@ impl<S> Core<S> {
         }
     }
 
-    fn close_all(&mut self, spread_ms: u32, now: Now) {
+    fn close_all(&mut self, now: Now) {
         let open: Vec<u32> = self
             .connections
             .iter()
@@ -148,7 +155,7 @@ impl<S> Core<S> {
         let (index, cores) = (u32::from(self.settings.index), self.settings.placement.cores.into());
         for slot in open {
             let place = slot.wrapping_mul(cores).wrapping_add(index);
-            let reconnect_in_ms = place.wrapping_mul(SPREAD) % spread_ms.max(1);
+            let reconnect_in_ms = place.wrapping_mul(SPREAD) % DRAIN_MS_MAX as u32;
             self.close(slot, CloseReason::Restart { reconnect_in_ms }, now);
         }
     }

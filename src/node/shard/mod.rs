@@ -97,6 +97,13 @@ enum Load {
     Refresh(Box<Refresh>),
 }
 
+impl Load {
+    /// A command waits for the answer.
+    fn is_awaited(&self) -> bool {
+        matches!(self, Load::State { key, .. } if !matches!(key, LoadKey::FirstSends(_)))
+    }
+}
+
 pub struct Shard {
     core: u16,
     settings: ShardSettings,
@@ -238,7 +245,7 @@ impl Shard {
             && self.to_log.is_empty()
             && self.admin_queue.is_empty()
             && self.operations.is_empty()
-            && !self.loads.values().any(|load| matches!(load, Load::State { .. }))
+            && !self.loads.values().any(Load::is_awaited)
     }
 
     /// A command of a socket on this core, in the room it was admitted to.

@@ -1,0 +1,69 @@
+//! Rows of the admin port.
+
+use super::shapes::{
+    ConversationEntries, ConversationEntry, ConversationName, Id, Limit, MemberBody, Members,
+    Membership, Profile, ProfileBody, RevokeBody,
+};
+use super::{Row, delete, get, post, put};
+
+const NO_CONVERSATION: &str = "there is no such conversation";
+const NO_MEMBER: &str = "no such conversation, or the user is not a member of it";
+
+pub fn rows() -> Vec<Row> {
+    let rows = [
+        get("/admin/conversations", "conversations", "All conversations that were created")
+            .asks::<Id>("after", "the last conversation of the page before")
+            .asks::<Limit>("limit", "100 if left out")
+            .answers::<ConversationEntries>(200, "in order of their ids"),
+        put("/admin/conversations/{conversation}", "create_conversation", "Creates a conversation")
+            .answers::<ConversationName>(201, "created")
+            .answers::<ConversationName>(200, "it was there"),
+        get("/admin/conversations/{conversation}", "created_conversation", "One of them")
+            .answers::<ConversationEntry>(200, "when it was created")
+            .fails(404, NO_CONVERSATION),
+        get("/admin/conversations/{conversation}/members", "members", "Members with their roles")
+            .asks::<Id>("after", "the last member of the page before")
+            .asks::<Limit>("limit", "100 if left out")
+            .answers::<Members>(200, "in order of their ids")
+            .fails(404, NO_CONVERSATION),
+        put(
+            "/admin/conversations/{conversation}/members/{user}",
+            "set_member",
+            "Makes the user a member, or gives a member another role",
+        )
+        .takes::<MemberBody>()
+        .answers::<Membership>(200, "done")
+        .fails(404, NO_CONVERSATION),
+        delete(
+            "/admin/conversations/{conversation}/members/{user}",
+            "remove_member",
+            "Ends the membership and closes the user's sockets there",
+        )
+        .answers_bare(204, "done")
+        .fails(404, NO_MEMBER),
+        post(
+            "/admin/conversations/{conversation}/members/{user}/kick",
+            "kick",
+            "Closes the user's sockets there; the membership stays",
+        )
+        .answers_bare(204, "done")
+        .fails(404, "no such conversation, or no live socket of the user in it"),
+        put("/admin/users/{user}", "set_profile", "How the user is shown where tokens do not say")
+            .takes::<ProfileBody>()
+            .answers::<Profile>(200, "done"),
+        post("/admin/users/{user}/revoke", "revoke", "Refuses tokens issued before a time")
+            .takes::<RevokeBody>()
+            .answers_bare(204, "done"),
+        get("/metrics", "metrics", "Figures, in the text format of Prometheus")
+            .answers_bare(200, "as of now"),
+        get("/openapi.json", "openapi", "This document").answers_bare(200, "OpenAPI 3.1"),
+    ];
+    rows.into_iter().map(common).collect()
+}
+
+/// What any of them may answer.
+fn common(row: Row) -> Row {
+    row.fails(400, "an id, a page or a body that is none")
+        .fails(401, "without the admin token")
+        .fails(503, "nothing was changed, or no confirmation came in time (unconfirmed)")
+}
