@@ -50,6 +50,8 @@ pub enum FromLog {
     /// Free space fell below the reserve, or two segments wait to be sealed (`false`), or the store
     /// takes records again (`true`).
     Accepting(bool),
+    /// Something old was taken out of pages: what is in memory of what they have is read anew.
+    ReadAnew,
     /// After [`ToLog::Stop`]: everything is on disk.
     Stopped,
 }

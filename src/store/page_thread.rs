@@ -101,6 +101,9 @@ impl PageThread {
         if let Some(sweep) = &mut self.sweep
             && sweep.step(&self.shared.pages)? == Progress::Done
         {
+            if sweep.has_dropped() {
+                self.notes.send(Note::ReadAnew);
+            }
             self.sweep = None;
             self.begin_round()?;
         }

@@ -26,12 +26,18 @@ pub struct Sweep {
     days: Option<u32>,
     now: Wall,
     after: Option<ConversationId>,
+    has_dropped: bool,
 }
 
 impl Sweep {
     /// `days`: of conversations that have none of their own.
     pub fn new(days: Option<u32>, now: Wall) -> Sweep {
-        Sweep { days, now, after: None }
+        Sweep { days, now, after: None, has_dropped: false }
+    }
+
+    /// Pages lost something.
+    pub fn has_dropped(&self) -> bool {
+        self.has_dropped
     }
 
     /// A bounded piece of the work.
@@ -51,6 +57,7 @@ impl Sweep {
             if let Some(until) = self.until(pages, &conversation)? {
                 dropped += drop_pages(pages, &conversation, until, STEP_PAGES)?;
             }
+            self.has_dropped |= dropped > 0;
             if dropped >= STEP_PAGES {
                 // There may be more of the same conversation.
                 return Ok(Progress::More);

@@ -133,6 +133,11 @@ impl Store {
         }
     }
 
+    /// As retention does: of what is in pages, the messages go.
+    pub fn drop_old_messages(&mut self) {
+        self.rooms.values_mut().for_each(|room| room.messages.clear());
+    }
+
     pub fn answer(&self, request: &LoadRequest) -> LoadResult {
         let conversation = &request.conversation;
         let none = Room::default();

@@ -43,7 +43,7 @@ fn seqs(read: &ReadHandle, of: u64, after: u64) -> Vec<u64> {
 
 /// A life in which what is too old is dropped and erased.
 fn swept(directory: &Path, days: Option<u32>, gone: u64) {
-    let (running, shards) = start(directory, kept_for(days), 1);
+    let (running, mut shards) = start(directory, kept_for(days), 1);
     let read = running.read_handle();
     let begun = std::time::Instant::now();
     while !read.events(&conversation(gone), Seq(0), 1).unwrap().is_empty()
@@ -53,6 +53,7 @@ fn swept(directory: &Path, days: Option<u32>, gone: u64) {
         std::thread::yield_now();
     }
     drop(read);
+    shards[0].wait("the word for memory", |shard| shard.told_to_read_anew > 0);
     stop(running, shards);
 }
 

@@ -70,6 +70,7 @@ impl Shard {
             FromLog::Lease { ids } => self.lease.granted(ids),
             FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
+            FromLog::ReadAnew => self.shrink(),
             FromLog::Stopped => self.is_stopped = true,
         }
     }
