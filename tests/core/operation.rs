@@ -48,8 +48,7 @@ fn a_post_waits_for_the_disk_and_is_shown_to_all() {
     let (id, seq) = posted(&answer);
     assert_eq!(seq, 1);
     for client in [ann, bob] {
-        let frames = world.seen(client).iter().filter_map(|seen| seen.json());
-        let frame = frames.filter(|json| json["type"] == "chat_message").next_back().unwrap();
+        let frame = world.last(client, "chat_message");
         let sender = &frame["message"]["sender"];
         assert_eq!((&frame["message"]["id"], &frame["seq"]), (&json!(id), &json!(1)));
         assert_eq!((&sender["id"], &sender["first_name"]), (&json!(2), &json!("Grace")));
@@ -77,8 +76,7 @@ fn a_repeat_is_the_first_post_and_the_system_has_a_name() {
     refused(&mut world, named("another"), ErrorCode::IdempotencyConflict);
     let ann = world.enter(1, 1);
     ask(&mut world, post(Sender::System, "again"));
-    let frames = world.seen(ann).iter().filter_map(|seen| seen.json());
-    let frame = frames.filter(|json| json["type"] == "chat_message").next_back().unwrap();
+    let frame = world.last(ann, "chat_message");
     let sender = json!({"id": "system", "email": "", "first_name": "System", "last_name": ""});
     assert_eq!(frame["message"]["sender"], sender);
     world.finish();
