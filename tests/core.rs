@@ -22,6 +22,8 @@ mod durable;
 mod entry;
 #[path = "core/handshake.rs"]
 mod handshake;
+#[path = "core/import.rs"]
+mod import;
 #[path = "core/liveness.rs"]
 mod liveness;
 #[path = "core/operation.rs"]

@@ -6,6 +6,8 @@ mod api;
 mod openapi;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
+#[path = "http_side/transfers.rs"]
+mod transfers;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -579,6 +581,7 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let error = http::start(taken, ports(&world)).err().unwrap();
+    let (ports, _store) = ports(&world);
+    let error = http::start(taken, ports).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

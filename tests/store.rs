@@ -16,5 +16,7 @@ mod past;
 mod retention;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/transfers.rs"]
+mod transfers;
 #[path = "store/user_erasing.rs"]
 mod user_erasing;

@@ -45,7 +45,6 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::conversation::Conversation;
-pub use self::dedupe::{Bloom, Filter};
 pub use self::operator::Operation;
 use crate::limits::Limits;
 use crate::model::{

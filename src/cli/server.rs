@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -115,6 +115,7 @@ pub fn serve(
         directory: Arc::new(Directory(store.read_handle())),
         health: health.clone(),
         metrics: Arc::new(metrics),
+        transfers: store.transfers(),
     };
     let current: http::Gate = Arc::new(ArcSwap::from_pointee(reloadable(settings)?));
     let listening = listening(address);
@@ -190,7 +191,9 @@ fn start_http(
             .collect(),
         Mode::Serve(_) => Vec::new(),
     };
-    let settings = HttpSettings { admin, api, demo_users, bounds: Default::default() };
+    let content_chars = launch.settings.limits.content_chars;
+    let bounds = http::HttpBounds { content_chars, ..Default::default() };
+    let settings = HttpSettings { admin, api, demo_users, bounds };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
@@ -381,6 +384,8 @@ impl AdminGate {
             AdminCommand::EraseUser { user }
             | AdminCommand::ReadAnew { user }
             | AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::Import(import) => self.placement.of_conversation(&import.conversation),
+            AdminCommand::RenewLease { .. } => 0,
         };
         usize::from(core)
     }
@@ -392,6 +397,29 @@ impl http::Shards for AdminGate {
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.push((command, reply).into()).map_err(|_| http::Busy)?;
         ring.ring();
+        Ok(())
+    }
+
+    fn send_to_all(
+        &self,
+        command: AdminCommand,
+        reply: http::AdminReply,
+    ) -> Result<(), http::Busy> {
+        let last = Arc::new(Mutex::new(Some(reply)));
+        let left = Arc::new(AtomicUsize::new(self.rings.len()));
+        for ring in &self.rings {
+            let (last, left) = (last.clone(), left.clone());
+            let reply = Box::new(move |answer| {
+                if left.fetch_sub(1, Ordering::AcqRel) == 1
+                    && let Some(reply) = last.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    reply(answer);
+                }
+            });
+            let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.push(AdminOrder::Change(command.clone(), reply)).map_err(|_| http::Busy)?;
+            ring.ring();
+        }
         Ok(())
     }
 }

@@ -37,19 +37,14 @@ pub struct Admin {
 pub type Answer<T> = Result<T, Failure>;
 
 /// What guards the routes.
-struct Guard {
-    token: AdminToken,
-    counters: Arc<Counters>,
+pub struct Guard {
+    pub token: AdminToken,
+    pub counters: Arc<Counters>,
 }
 
 /// Everything but health wants the token, unknown paths too.
-pub fn routes(
-    admin: Admin,
-    token: AdminToken,
-    counters: Arc<Counters>,
-    health: Arc<dyn Health>,
-) -> Router {
-    let guard = Arc::new(Guard { token, counters });
+pub fn routes(admin: Admin, ways: Router, guard: Guard, health: Arc<dyn Health>) -> Router {
+    let guard = Arc::new(guard);
     let member = put(set_member).delete(remove_member);
     let conversation = put(create).get(show).delete(admin_erase::delete_conversation);
     Router::new()
@@ -71,6 +66,7 @@ pub fn routes(
         .route("/metrics", get(metrics::show))
         .fallback(async || Failure::NO_SUCH_PATH)
         .with_state(Arc::new(admin))
+        .merge(ways)
         .layer(middleware::from_fn_with_state(guard, authorize))
         .merge(health::routes(health))
         .method_not_allowed_fallback(async || Failure::METHOD_NOT_ALLOWED)

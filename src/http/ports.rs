@@ -19,6 +19,9 @@ pub struct Busy;
 pub trait Shards: Send + Sync {
     /// Must not block: it is called on the HTTP thread.
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
+
+    /// To every shard; the one reply is called when all have answered.
+    fn send_to_all(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
 }
 
 /// The shards, as `/api` sees them.

@@ -111,6 +111,21 @@ pub enum DirectoryChange {
         conversation: ConversationId,
         days: Option<u32>,
     },
+    /// A conversation that did not exist is there with all its past, which lies in a file of this
+    /// number until pages have it.
+    ConversationImported(Import),
+}
+
+/// A conversation that was brought in whole: its events have the seqs 1 to `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    pub conversation: ConversationId,
+    /// When the conversation was created, there where it comes from.
+    pub at: Wall,
+    /// Names the file, and tells imports apart.
+    pub number: u64,
+    pub events: u64,
+    pub messages: u64,
 }
 
 /// What is told at once and never stored.

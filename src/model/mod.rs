@@ -12,7 +12,9 @@ pub mod time;
 pub use command::{
     Asked, Command, ReactAction, Request, ResumeFrom, SessionCommand, SessionRequest, Version,
 };
-pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
+pub use event::{
+    DirectoryChange, Event, EventBody, Import, Mark, MessageBody, ReactionAction, Signal,
+};
 pub use history::{
     Edited, Edits, EditsQuery, History, Listed, Participant, Reader, ReadersQuery, RepliesQuery,
     ShownMessage, Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage,

@@ -1,7 +1,9 @@
 //! What the admin side asks of a shard, and what the shard answers. Plain values: who carries them
 //! is decided elsewhere. An answer is given only once the change is durable.
 
-use crate::model::{ConversationId, ErrorCode, MessageId, Profile, Role, Seq, UserId, Wall};
+use crate::model::{
+    ConversationId, ErrorCode, Import, MessageId, Profile, Role, Seq, UserId, Wall,
+};
 
 /// A change that an operator, or the operator's own backend, asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,13 @@ pub enum AdminCommand {
     Revoke {
         user: UserId,
         issued_before: Option<Wall>,
+    },
+    /// Makes a conversation that does not exist with all its past, which is staged.
+    Import(Import),
+    /// To every shard: gives up ids below `floor`, and answers when all that it numbered before is
+    /// durable.
+    RenewLease {
+        floor: u64,
     },
 }
 

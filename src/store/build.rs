@@ -36,7 +36,6 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
     let (Some(first), Some(last)) = (segment.commits.first(), segment.commits.last()) else {
         return Ok(());
     };
-    let mut builder = Builder { pages, changes: Changes::new() };
     let gathered = gather(segment)?;
     for (conversation, share) in &gathered.conversations {
         if let Some(through) = share.tombstone {
@@ -44,8 +43,7 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
             erase::conversation(pages, conversation, gone, stop)?;
         }
     }
-    builder.all(&gathered, segment.header.segment)?;
-    apply(pages, std::mem::take(&mut builder.changes), stop)?;
+    put(pages, &gathered, segment.header.segment, stop)?;
     pages.sync()?;
     let commits = ValueWriter::default()
         .u64(first.head.commit)
@@ -60,6 +58,18 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
     };
     pages.insert(&Key::new(Kind::Sealed), values::write_sealed(&sealed))?;
     pages.sync()
+}
+
+/// Puts what commits of this segment add up to into pages; on disk only after a sync.
+pub fn put(
+    pages: &Pages,
+    gathered: &Gathered<'_>,
+    segment: u64,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let mut builder = Builder { pages, changes: Changes::new() };
+    builder.all(gathered, segment)?;
+    apply(pages, builder.changes, stop)
 }
 
 /// Puts changes in, in order of their keys and in slices, so that readers get their turn between.
@@ -92,8 +102,8 @@ pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), S
     Ok(())
 }
 
-struct Builder<'a> {
-    pages: &'a Pages,
+pub(super) struct Builder<'a> {
+    pub(super) pages: &'a Pages,
     changes: Changes,
 }
 
@@ -107,10 +117,12 @@ impl Builder<'_> {
             self.facts(conversation, share);
             self.marks(conversation, share)?;
         }
+        self.given_ids(gathered)?;
+        self.imports(gathered, segment)?;
         self.directory(&gathered.directory)
     }
 
-    fn put(&mut self, key: Key, value: Vec<u8>) {
+    pub(super) fn put(&mut self, key: Key, value: Vec<u8>) {
         self.changes.insert(key.into_bytes(), Some(value));
     }
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Erasure, Profile, Role, Scope, UserId, Wall,
+    Admission, ConversationId, DirectoryChange, Erasure, MessageId, Profile, Role, Scope, UserId,
+    Wall,
 };
 use crate::node::journal::archive::role_of;
 use crate::node::journal::record;
@@ -12,6 +13,7 @@ use crate::node::ports::Record;
 
 use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
+use super::overlay::Progress;
 use super::pages::guarded;
 use super::read::ReadHandle;
 use super::values::{self, ValueReader, Why};
@@ -23,6 +25,9 @@ impl ReadHandle {
         conversation: &ConversationId,
         user: &UserId,
     ) -> Result<Admission, StoreError> {
+        if self.importing(conversation).is_some() {
+            return Err(StoreError::Importing);
+        }
         guarded(|| {
             Ok(Admission {
                 conversation_exists: self.exists(conversation)?,
@@ -33,6 +38,16 @@ impl ReadHandle {
                 header: self.header(conversation)?,
             })
         })
+    }
+
+    /// How far pages are with an import; `None` when there is none.
+    pub fn importing(&self, conversation: &ConversationId) -> Option<Progress> {
+        self.overlay().importing(conversation)
+    }
+
+    /// Pages are building some import.
+    pub(super) fn is_importing(&self) -> bool {
+        self.overlay().has_imports()
     }
 
     /// The user's name and address, where the directory has them.
@@ -227,7 +242,7 @@ impl ReadHandle {
     }
 
     /// Deleted, and not created again.
-    fn is_gone(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+    pub(super) fn is_gone(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
         if self.overlay().tombstone(conversation).is_some() {
             return Ok(!self.overlay().is_created(conversation));
         }
@@ -259,6 +274,20 @@ impl ReadHandle {
         })?;
         running.extend(self.overlay().erasures());
         Ok(running)
+    }
+
+    /// The message went with its conversation, or by age, whatever kept segments still have of it.
+    pub(super) fn is_gone_message(
+        &self,
+        conversation: &ConversationId,
+        message: MessageId,
+    ) -> Result<bool, StoreError> {
+        if message.0 <= self.gone_message(conversation) {
+            return Ok(true);
+        }
+        let gone = self.pages().get(&Key::new(Kind::Gone).conversation(conversation))?;
+        let gone = gone.map(|value| values::read_gone(&value)).transpose()?;
+        Ok(gone.is_some_and(|gone| message.0 <= gone.through.last_message))
     }
 
     /// Messages up to this one are gone although pages may still have them; 0 for none.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
-    MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark,
+    MessageBody, MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::journal::{Damage, Scan};
@@ -20,6 +20,8 @@ pub struct Share<'a> {
     /// It was deleted in this segment: the rest is what came after.
     pub tombstone: Option<Tombstone>,
     pub events: Vec<PageEntry<'a>>,
+    /// Ids of messages that were deleted with the conversation.
+    pub given: Vec<u64>,
     /// First and last seq in this segment, what was deleted included.
     pub seqs: Option<(Seq, Seq)>,
     pub header: Header,
@@ -45,6 +47,7 @@ pub struct DirectoryShare<'a> {
     pub erasures: BTreeMap<UserId, Wall>,
     pub revoked: BTreeMap<UserId, Wall>,
     pub retention: BTreeMap<ConversationId, Option<u32>>,
+    pub imported: Vec<(At, Import)>,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +58,9 @@ pub struct Gathered<'a> {
 
 /// Where a record stands in the log.
 #[derive(Debug, Clone, Copy)]
-struct At {
-    commit: u64,
-    place: u32,
+pub struct At {
+    pub commit: u64,
+    pub place: u32,
 }
 
 pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
@@ -91,7 +94,7 @@ impl<'a> Gathered<'a> {
                 if let DirectoryChange::ConversationDeleted { conversation, tombstone } = &change {
                     self.conversations.entry(conversation.clone()).or_default().end(*tombstone);
                 }
-                self.directory.change(change, bytes);
+                self.directory.change(at, change, bytes);
             }
         }
         Ok(())
@@ -101,7 +104,9 @@ impl<'a> Gathered<'a> {
 impl<'a> Share<'a> {
     /// What came before the tombstone is gone.
     fn end(&mut self, tombstone: Tombstone) {
+        let given = self.events.iter().map(|entry| entry.message).filter(|&id| id != 0);
         *self = Share {
+            given: self.given.iter().copied().chain(given).collect(),
             tombstone: Some(tombstone),
             header: tombstone.header(),
             seqs: self.seqs,
@@ -172,11 +177,12 @@ impl<'a> Share<'a> {
 }
 
 impl<'a> DirectoryShare<'a> {
-    fn change(&mut self, change: DirectoryChange, bytes: &'a [u8]) {
+    fn change(&mut self, at: At, change: DirectoryChange, bytes: &'a [u8]) {
         match change {
             DirectoryChange::ConversationDeleted { conversation, .. } => {
                 self.created.remove(&conversation);
                 self.retention.remove(&conversation);
+                self.imported.retain(|(_, import)| import.conversation != conversation);
                 self.roles.retain(|(of, _), _| *of != conversation);
             }
             DirectoryChange::ConversationCreated { conversation, at } => {
@@ -200,6 +206,7 @@ impl<'a> DirectoryShare<'a> {
                 self.revoke(user, at);
             }
             DirectoryChange::Revoked { user, issued_before } => self.revoke(user, issued_before),
+            DirectoryChange::ConversationImported(import) => self.imported.push((at, import)),
         }
     }
 

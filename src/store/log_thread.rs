@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver as Inbox, Sender as Outbox};
 
 use crate::mailbox::{Doorbell, Receiver};
-use crate::model::{Mono, Now};
+use crate::model::{DirectoryChange, Mono, Now};
 use crate::node::journal::{Done, Effect, FileWork, Journal, SegmentName};
 use crate::node::ports::{FromLog, ToLog};
 
@@ -35,6 +35,10 @@ pub enum Note {
     /// End the segment; answered with the last commit of what was appended until now.
     Rotate {
         answer: Outbox<u64>,
+    },
+    /// Message ids below this are set aside for good.
+    Raise {
+        floor: u64,
     },
     File(Done),
 }
@@ -92,6 +96,7 @@ impl LogThread {
             }
             self.journal.handle_turn(now);
             worked |= self.perform()?;
+            self.shared.watermark.rise(self.journal.durable());
             self.outgoing.iter_mut().for_each(Outgoing::flush);
             if !worked {
                 self.sleep();
@@ -143,6 +148,7 @@ impl LogThread {
                     self.tally.sealed();
                     self.journal.handle_sealed(segment);
                 }
+                Note::Raise { floor } => self.journal.handle_raise(floor),
                 Note::File(done) => self.journal.handle_done(done),
             }
         }
@@ -165,7 +171,7 @@ impl LogThread {
             worked = true;
             match effect {
                 Effect::Files(work) => self.work(work),
-                Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
+                Effect::Directory { segment, changes } => self.change(segment, changes)?,
                 Effect::Marks { segment, marks } => self.shared.overlay.put_marks(segment, marks),
                 Effect::Publish { shard, message } => {
                     self.tally.told(&message);
@@ -179,6 +185,21 @@ impl LogThread {
             }
         }
         Ok(worked)
+    }
+
+    fn change(&mut self, segment: u64, changes: Vec<DirectoryChange>) -> Result<(), String> {
+        let commit = self.journal.durable().commit;
+        let imports = changes.iter().filter_map(|change| match change {
+            DirectoryChange::ConversationImported(import) => Some(import.clone()),
+            _ => None,
+        });
+        let imports: Vec<_> = imports.collect();
+        // First: the page thread takes them away again when it has them.
+        self.shared.overlay.put(segment, changes);
+        for import in imports {
+            self.end(PageJob::Import { segment, commit, import })?;
+        }
+        Ok(())
     }
 
     fn work(&mut self, work: FileWork) {

@@ -30,6 +30,15 @@ struct Changes {
     revoked: HashMap<UserId, Held<Wall>>,
     /// With the segment whose pages will hold it.
     marks: BTreeMap<(UserId, ConversationId), u64>,
+    /// Imports that are durable while pages do not have all of them: how many events pages have.
+    importing: BTreeMap<ConversationId, Progress>,
+}
+
+/// How far pages are with an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub events: u64,
+    pub built: u64,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +70,25 @@ impl Overlay {
         held.erasures.retain(|_, change| change.segment > segment);
         held.revoked.retain(|_, change| change.segment > segment);
         held.marks.retain(|_, at| *at > segment);
+    }
+
+    /// The conversation is being brought in; until pages have all of it nobody may look at it.
+    pub fn importing(&self, conversation: &ConversationId) -> Option<Progress> {
+        self.lock().importing.get(conversation).copied()
+    }
+
+    pub fn has_imports(&self) -> bool {
+        !self.lock().importing.is_empty()
+    }
+
+    pub fn import_built(&self, conversation: &ConversationId, built: u64) {
+        if let Some(progress) = self.lock().importing.get_mut(conversation) {
+            progress.built = built;
+        }
+    }
+
+    pub fn import_done(&self, conversation: &ConversationId) {
+        self.lock().importing.remove(conversation);
     }
 
     pub fn is_created(&self, conversation: &ConversationId) -> bool {
@@ -188,6 +216,10 @@ impl Changes {
             }
             DirectoryChange::Revoked { user, issued_before } => {
                 self.revoke(segment, user, issued_before);
+            }
+            DirectoryChange::ConversationImported(import) => {
+                let progress = Progress { events: import.events, built: 0 };
+                self.importing.insert(import.conversation, progress);
             }
         }
     }

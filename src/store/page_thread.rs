@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,14 +11,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::limits::CLIENT_MSG_ID_KEPT_MS;
-use crate::model::{UserId, Wall};
+use crate::model::{Import, UserId, Wall};
 use crate::node::journal::{Damage, Tail, scan};
 use crate::telemetry::{CoreCounters, Counter, Histogram};
 
 use super::build;
+use super::commits::Commits;
 use super::erasing::{self, Progress, Round};
 use super::error::StoreError;
 use super::files::{self, SegmentDirectory};
+use super::import::Imports;
 use super::keys::Day;
 use super::log_thread::{Note, Notes};
 use super::read::{Shared, wall_now};
@@ -26,6 +29,8 @@ use super::user_erasing::{self, Met, UserRound};
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 const SPACE_PAUSE: Duration = Duration::from_millis(500);
+/// About one chunk of an import.
+const CHUNK_BYTES: u64 = 2 << 20;
 const DAY_MS: u64 = 86_400_000;
 
 #[derive(Debug, Clone)]
@@ -46,6 +51,12 @@ pub enum PageJob {
         begun_at: Wall,
         met: Met,
     },
+    /// The record of an import is durable in this commit.
+    Import {
+        segment: u64,
+        commit: u64,
+        import: Import,
+    },
     /// No job follows.
     Finish,
 }
@@ -53,6 +64,7 @@ pub enum PageJob {
 pub struct PageThread {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub keep_days: u32,
     pub erase_after_ms: u64,
     pub retention_days: Option<u32>,
@@ -75,11 +87,18 @@ impl PageThread {
     /// case, and left to the next start in the second.
     pub fn run(&mut self) -> Result<(), StoreError> {
         self.housekeeping()?;
+        let mut imports = Imports::new(self.imports.clone());
+        let mut commits = Commits::new(self.segments.clone());
         loop {
-            let is_busy = self.round.is_some() || self.sweep.is_some() || !self.users.is_empty();
-            let patience = if is_busy { Duration::ZERO } else { HOUSEKEEPING_EVERY };
+            let patience = match imports.is_empty() && self.is_idle() {
+                true => HOUSEKEEPING_EVERY,
+                false => Duration::ZERO,
+            };
             match self.jobs.recv_timeout(patience) {
                 Ok(PageJob::Seal { segment, last_commit }) => self.seal(segment, last_commit)?,
+                Ok(PageJob::Import { segment, commit, import }) => {
+                    imports.begin(&self.shared, &mut commits, (segment, commit), import)?;
+                }
                 Ok(PageJob::EraseUser { user, until, answer }) => {
                     self.users.push_back(UserRound::new(user, until, answer));
                 }
@@ -87,19 +106,40 @@ impl PageThread {
                     user_erasing::finish(&self.shared.pages, &user, begun_at, met)?;
                 }
                 // What is still to be erased is queued, and goes on after the next start.
-                Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if !self.users.is_empty() => self.erase_user()?,
-                Err(RecvTimeoutError::Timeout) if self.sweep.is_some() => self.drop_old()?,
-                Err(RecvTimeoutError::Timeout) if self.round.is_some() => self.erase()?,
-                Err(RecvTimeoutError::Timeout) => self.housekeeping()?,
+                Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => {
+                    while imports.step(&self.shared, &self.stop)? {}
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Timeout) if !imports.is_empty() => {
+                    wait_for_room(&self.segments, CHUNK_BYTES, &self.stop)?;
+                    imports.step(&self.shared, &self.stop)?;
+                }
+                Err(RecvTimeoutError::Timeout) => self.between_jobs()?,
             }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.round.is_none() && self.sweep.is_none() && self.users.is_empty()
+    }
+
+    /// A piece of what goes on beside the jobs, one after the other.
+    fn between_jobs(&mut self) -> Result<(), StoreError> {
+        if !self.users.is_empty() {
+            self.erase_user()
+        } else if self.sweep.is_some() {
+            self.drop_old()
+        } else if self.round.is_some() {
+            self.erase()
+        } else {
+            self.housekeeping()
         }
     }
 
     /// What was dropped is queued for erasing.
     fn drop_old(&mut self) -> Result<(), StoreError> {
         if let Some(sweep) = &mut self.sweep
-            && sweep.step(&self.shared.pages)? == Progress::Done
+            && sweep.step(&self.shared.pages, &self.shared.overlay)? == Progress::Done
         {
             if sweep.has_dropped() {
                 self.notes.send(Note::ReadAnew);
@@ -224,16 +264,25 @@ fn wait_for_space(
     segment: u64,
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
-    let what = "asking for free space";
     let segment_bytes = segments
         .path_of(segment)
         .metadata()
         .map_err(|source| StoreError::Io { what: "reading a segment", source })?
         .len();
+    wait_for_room(segments, segment_bytes, stop)
+}
+
+/// The same before pages of so many bytes are built.
+fn wait_for_room(
+    segments: &SegmentDirectory,
+    pages_bytes: u64,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let what = "asking for free space";
     loop {
         let free =
             files::free_bytes(segments.path()).map_err(|source| StoreError::Io { what, source })?;
-        if free >= needed_bytes(segment_bytes) {
+        if free >= needed_bytes(pages_bytes) {
             return Ok(());
         }
         if stop.load(Ordering::Relaxed) {

@@ -122,7 +122,8 @@ impl ReadHandle {
         Ok(event)
     }
 
-    fn is_deleted(
+    /// Whether pages say that the message was deleted.
+    pub(super) fn is_deleted(
         &self,
         conversation: &ConversationId,
         message: MessageId,
@@ -294,6 +295,9 @@ impl ReadHandle {
                 Some((_, value)) => edit_of(&value)?,
                 None => original.clone(),
             };
+            let behind = prefix.clone().number(after.0.saturating_add(1));
+            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
+            let first = (original.seq > after).then_some(Ok(original));
             let mut found = StoredEdits {
                 is_known: true,
                 is_deleted,
@@ -301,19 +305,13 @@ impl ReadHandle {
                 last_seq: last.seq,
                 ..StoredEdits::default()
             };
-            let behind = prefix.clone().number(after.0.saturating_add(1));
-            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
-            let first = (original.seq > after).then_some(Ok(original));
             let mut bytes = 0;
-            for edit in first.into_iter().chain(edits) {
-                if found.edits.len() > limit as usize {
-                    break;
-                }
+            for edit in first.into_iter().chain(edits).take(limit as usize + 1) {
                 let edit = edit?;
                 bytes += edit.content.len();
                 found.edits.push(edit);
-                if bytes >= HISTORY_BYTES_MAX {
-                    found.is_cut = true;
+                found.is_cut = bytes >= HISTORY_BYTES_MAX;
+                if found.is_cut {
                     break;
                 }
             }
@@ -423,8 +421,9 @@ mod tests {
     use super::super::page::PageEntry;
     use super::super::pages::Pages;
     use super::super::read::Shared;
+    use super::super::watermark::Watermark;
     use super::*;
-    use crate::model::{UserId, Wall};
+    use crate::model::{Epoch, UserId, Wall};
     use crate::node::journal::record;
     use crate::node::ports::Record;
 
@@ -459,7 +458,13 @@ mod tests {
             put(&pages, &conversation, seqs);
         }
         let lock = Lock::take(directory.path()).unwrap();
-        let shared = Shared { pages, overlay: Overlay::default(), _lock: lock };
+        let shared = Shared {
+            pages,
+            overlay: Overlay::default(),
+            watermark: Watermark::default(),
+            epoch: Epoch(1),
+            _lock: lock,
+        };
         let read = ReadHandle::new(Arc::new(shared));
         let check = |after: u64, bytes_max: usize, expected: &[u64]| {
             let events = read.events(&conversation, Seq(after), bytes_max).unwrap();

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::limits::{CLIENT_MSG_ID_KEPT_MS, FIRST_SENDS_MAX, MARKS_SHOWN_MAX};
 use crate::model::{
-    ConversationId, Event, FirstSend, FirstSendPlace, FirstSends, Header, LoadKey, Loaded, Mark,
-    MessageId, MessageState, Seq, UserId, Wall,
+    ConversationId, Epoch, Event, FirstSend, FirstSendPlace, FirstSends, Header, LoadKey, Loaded,
+    Mark, MessageId, MessageState, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::ports::Record;
@@ -22,6 +22,7 @@ use super::overlay::Overlay;
 use super::page::{self, PageEntry};
 use super::pages::{Pages, guarded};
 use super::values::{self, ValueReader};
+use super::watermark::Watermark;
 
 /// Most messages that [`LoadKey::Recent`] gives.
 pub const RECENT_MAX: u32 = 1_000;
@@ -31,6 +32,8 @@ pub const RECENT_MAX: u32 = 1_000;
 pub(super) struct Shared {
     pub pages: Pages,
     pub overlay: Overlay,
+    pub watermark: Watermark,
+    pub epoch: Epoch,
     pub _lock: Lock,
 }
 
@@ -51,6 +54,14 @@ impl ReadHandle {
 
     pub(super) fn overlay(&self) -> &Overlay {
         &self.shared.overlay
+    }
+
+    pub(super) fn watermark(&self) -> &Watermark {
+        &self.shared.watermark
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.shared.epoch
     }
 
     /// Old state of a conversation.

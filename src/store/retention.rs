@@ -11,6 +11,7 @@ use crate::model::{ConversationId, Event, EventBody, MessageId, Seq, Tombstone, 
 use super::erasing::Progress;
 use super::error::StoreError;
 use super::keys::{Day, Key, KeyReader, Kind};
+use super::overlay::Overlay;
 use super::page;
 use super::pages::Pages;
 use super::read::event_of;
@@ -41,7 +42,7 @@ impl Sweep {
     }
 
     /// A bounded piece of the work.
-    pub fn step(&mut self, pages: &Pages) -> Result<Progress, StoreError> {
+    pub fn step(&mut self, pages: &Pages, overlay: &Overlay) -> Result<Progress, StoreError> {
         // Without an age for all only those that have their own are looked at.
         let kind = if self.days.is_some() { Kind::Header } else { Kind::Retention };
         let prefix = Key::new(kind);
@@ -54,6 +55,11 @@ impl Sweep {
                 continue;
             }
             is_last = false;
+            if overlay.importing(&conversation).is_some() {
+                // Its pages are built from the first on: they go once they are whole.
+                self.after = Some(conversation);
+                continue;
+            }
             if let Some(until) = self.until(pages, &conversation)? {
                 dropped += drop_pages(pages, &conversation, until, STEP_PAGES)?;
             }

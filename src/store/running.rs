@@ -11,6 +11,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
@@ -36,6 +37,7 @@ use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
 use super::sizes::SizeHandle;
 use super::tally::Tally;
+use super::transfers::{Places, Transfers};
 use super::user_erasing::Met;
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
@@ -64,6 +66,7 @@ pub struct ShardEnds {
 pub(super) struct Begin {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub settings: StoreSettings,
     pub start: JournalStart,
     pub life: Life,
@@ -77,6 +80,17 @@ pub struct StoreCounters {
     pub pages: CoreCounters,
 }
 
+impl Begin {
+    pub fn transfers(&self, notes: Option<Notes>) -> Transfers {
+        let places = Places {
+            segments: self.segments.clone(),
+            imports: self.imports.clone(),
+            reserve_bytes: self.settings.journal.disk_reserve_bytes,
+        };
+        Transfers::new(ReadHandle::new(self.shared.clone()), places, notes)
+    }
+}
+
 /// A store at work.
 pub struct Running {
     log: JoinHandle<bool>,
@@ -87,6 +101,7 @@ pub struct Running {
     life: Life,
     read: ReadHandle,
     orders: Orders,
+    transfers: Transfers,
     sizes: SizeHandle,
 }
 
@@ -141,6 +156,11 @@ impl Running {
         self.orders.clone()
     }
 
+    /// The ways in and out.
+    pub fn transfers(&self) -> Transfers {
+        self.transfers.clone()
+    }
+
     pub fn size_handle(&self) -> SizeHandle {
         self.sizes.clone()
     }
@@ -184,6 +204,7 @@ pub(super) fn start(
         std::mem::take(&mut begin.counters);
     let pages = start_pages(&begin, page_counters, Mail { jobs, notes: &notes_out }, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
+    let transfers = begin.transfers(Some(notes_out.clone()));
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
@@ -216,7 +237,18 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    let running = Running { log, preparer, pages, readers, stop_within, life, read, orders, sizes };
+    let running = Running {
+        log,
+        preparer,
+        pages,
+        readers,
+        stop_within,
+        life,
+        read,
+        orders,
+        transfers,
+        sizes,
+    };
     Ok((running, rings.ends))
 }
 
@@ -244,6 +276,7 @@ fn start_pages(
     let mut page_thread = PageThread {
         shared: begin.shared.clone(),
         segments: begin.segments.clone(),
+        imports: begin.imports.clone(),
         keep_days: begin.settings.journal_keep_days,
         erase_after_ms: begin.settings.erase_after_ms,
         retention_days: begin.settings.retention_days,

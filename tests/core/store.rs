@@ -28,6 +28,8 @@ pub struct Store {
     rooms: HashMap<ConversationId, Room>,
     created: Vec<ConversationId>,
     tombstones: HashMap<ConversationId, Tombstone>,
+    /// Recorded, while pages do not have all of it: nobody may look.
+    pub importing: Option<Import>,
     members: HashMap<(ConversationId, UserId), Role>,
     profiles: HashMap<UserId, Profile>,
     revoked: HashMap<UserId, Wall>,
@@ -43,6 +45,7 @@ impl Default for Store {
             rooms: HashMap::new(),
             created: Vec::new(),
             tombstones: HashMap::new(),
+            importing: None,
             members: HashMap::new(),
             profiles: HashMap::new(),
             revoked: HashMap::new(),
@@ -114,7 +117,27 @@ impl Store {
             DirectoryChange::Revoked { user, issued_before } => {
                 self.revoked.insert(user, issued_before);
             }
+            DirectoryChange::ConversationImported(import) => self.importing = Some(import),
         }
+    }
+
+    /// Pages have all of the import.
+    pub fn finish_import(&mut self) {
+        let import = self.importing.take().unwrap();
+        let header = Header {
+            last_seq: Seq(import.events),
+            last_message: import.messages,
+            messages: import.messages,
+            last_at: import.at,
+        };
+        let event = |seq| {
+            let (message, by) = (MessageId(1), UserId::from_number(1).unwrap());
+            Event { seq: Seq(seq), at: import.at, body: EventBody::Delete { message, by } }
+        };
+        let events = (1..=import.events).map(event).collect();
+        self.events.insert(import.conversation.clone(), events);
+        self.rooms.insert(import.conversation.clone(), Room { header, ..Room::default() });
+        self.created.push(import.conversation);
     }
 
     /// Builds everything durable into pages.
@@ -143,6 +166,11 @@ impl Store {
         let none = Room::default();
         let room = self.rooms.get(conversation).unwrap_or(&none);
         LoadResult::State(match &request.query {
+            LoadQuery::Admission(_)
+                if self.importing.as_ref().is_some_and(|it| it.conversation == *conversation) =>
+            {
+                return LoadResult::Failed;
+            }
             LoadQuery::Admission(user) => {
                 return LoadResult::Admission(Box::new(self.admission(conversation, user, room)));
             }

@@ -25,6 +25,7 @@ use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
 use super::checked::Checked;
+use super::past;
 use super::pump::{Pump, Token};
 use super::rings::{bell_of, mesh};
 use super::store::Store;
@@ -128,7 +129,7 @@ pub struct World {
     pub admissions: Arc<Admissions>,
     pub counters: Counters,
     pub(super) clients: Vec<Checked>,
-    next_id: u64,
+    pub next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
 }
@@ -486,6 +487,12 @@ impl World {
                     let EventBody::Message(body) = &event.body else { panic!("{json}") };
                     let told = (body.content.as_str(), Some(body.id.0));
                     assert_eq!(told, (name, json["message_id"].as_u64()), "client {client}");
+                }
+                if let Some(page) = frame.json().filter(|json| json["type"] == "history") {
+                    assert!(page["seq"].as_u64() <= Some(durable), "{page}");
+                    let none = Vec::new();
+                    let events = self.store.events.get(&checked.conversation).unwrap_or(&none);
+                    past::check_page(page, events);
                 }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()

@@ -25,5 +25,6 @@ mod rights;
 mod startup;
 mod storm;
 mod tokens;
+mod transfers;
 mod typing;
 mod wide;

@@ -1,9 +1,9 @@
 //! Rows of the admin port.
 
 use super::shapes::{
-    ConversationEntries, ConversationEntry, ConversationName, Erasure, Id, Limit, MemberBody,
-    Members, Membership, PostBody, Posted, Profile, ProfileBody, Retention, RetentionBody,
-    RevokeBody,
+    ConversationEntries, ConversationEntry, ConversationName, Cursor, Erasure, Id, Import,
+    ImportFailure, Limit, MemberBody, Members, Membership, Number, PostBody, Posted, Profile,
+    ProfileBody, Retention, RetentionBody, RevokeBody,
 };
 use super::{Row, delete, get, post, put};
 
@@ -91,6 +91,34 @@ pub fn rows() -> Vec<Row> {
         get("/admin/users/{user}/erase", "erasure", "How far it is")
             .answers::<Erasure>(200, "running or done")
             .fails(404, "nobody asked for it"),
+        get("/admin/events", "events", "What happened, in the order of the log: lines of JSON")
+            .asks::<Cursor>("after", "from the first event on if left out")
+            .asks::<Number>("wait", "seconds to wait for something new, 0 to 60")
+            .asks::<Limit>("limit", "lines, 1000 if left out")
+            .answers_bare(200, "a page of lines; the last one has the next cursor")
+            .fails(410, "the cursor is of another life of the log, or beyond its end"),
+        get(
+            "/admin/conversations/{conversation}/export",
+            "export",
+            "A conversation with all its past: lines of JSON",
+        )
+        .answers_bare(200, "whole if the last line is of type end")
+        .fails(404, NO_CONVERSATION),
+        post(
+            "/admin/conversations/{conversation}/import",
+            "import",
+            "Brings in a conversation that does not exist: the lines of an export",
+        )
+        .answers::<Import>(201, "it is there")
+        .answers::<Import>(202, "it is there, and its pages are being built")
+        .answers::<ImportFailure>(400, "a line does not hold; nothing was imported")
+        .answers::<ImportFailure>(409, "the conversation exists, or an id is taken")
+        .fails(408, "the body stood still")
+        .fails(413, "too many bytes or lines")
+        .fails(507, "the disk has no room for it"),
+        get("/admin/conversations/{conversation}/import", "import_state", "How far an import is")
+            .answers::<Import>(200, "as of now")
+            .fails(404, NO_CONVERSATION),
         get("/metrics", "metrics", "Figures, in the text format of Prometheus")
             .answers_bare(200, "as of now"),
         get("/openapi.json", "openapi", "This document").answers_bare(200, "OpenAPI 3.1"),
@@ -100,7 +128,8 @@ pub fn rows() -> Vec<Row> {
 
 /// What any of them may answer.
 fn common(row: Row) -> Row {
-    row.fails(400, "an id, a page or a body that is none")
-        .fails(401, "without the admin token")
+    let says_why = row.answers.iter().any(|answer| answer.status == 400);
+    let row = if says_why { row } else { row.fails(400, "an id, a page or a body that is none") };
+    row.fails(401, "without the admin token")
         .fails(503, "nothing was changed, or no confirmation came in time (unconfirmed)")
 }

@@ -146,28 +146,7 @@ impl Row {
                 Caller::Operator => "admin",
                 Caller::Anyone => "health",
             });
-        for name in self.path.split('/').filter_map(|part| part.strip_prefix('{')) {
-            let name = name.trim_end_matches('}');
-            let shape = match name {
-                "message" => shape::<shapes::Number>(),
-                _ => shape::<shapes::Id>(),
-            };
-            let parameter = ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Path)
-                .required(Required::True)
-                .schema(Some(shape.reference()));
-            operation = operation.parameter(parameter);
-        }
-        for asked in &self.query {
-            let parameter = ParameterBuilder::new()
-                .name(asked.name)
-                .parameter_in(ParameterIn::Query)
-                .required(Required::False)
-                .description(Some(asked.says))
-                .schema(Some(asked.shape.reference()));
-            operation = operation.parameter(parameter);
-        }
+        operation = self.parameters().into_iter().fold(operation, OperationBuilder::parameter);
         if let Some(body) = self.body {
             let content = ContentBuilder::new().schema(Some(body.reference())).build();
             let body = RequestBodyBuilder::new().content("application/json", content).build();
@@ -179,6 +158,24 @@ impl Row {
         })
     }
 
+    /// Those of the path, then those of the query.
+    fn parameters(&self) -> Vec<ParameterBuilder> {
+        let of_path = self.path.split('/').filter_map(|part| part.strip_prefix('{')).map(|name| {
+            let name = name.trim_end_matches('}');
+            let shape = match name {
+                "message" => shape::<shapes::Number>(),
+                _ => shape::<shapes::Id>(),
+            };
+            parameter(name, ParameterIn::Path, shape).required(Required::True)
+        });
+        let of_query = self.query.iter().map(|asked| {
+            parameter(asked.name, ParameterIn::Query, asked.shape)
+                .required(Required::False)
+                .description(Some(asked.says))
+        });
+        of_path.chain(of_query).collect()
+    }
+
     fn secured(&self, operation: OperationBuilder) -> OperationBuilder {
         let by = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         match self.caller {
@@ -187,6 +184,10 @@ impl Row {
             Caller::Anyone => operation,
         }
     }
+}
+
+fn parameter(name: &str, place: ParameterIn, shape: Shape) -> ParameterBuilder {
+    ParameterBuilder::new().name(name).parameter_in(place).schema(Some(shape.reference()))
 }
 
 impl Answer {

@@ -272,3 +272,35 @@ pub struct Erasure {
     #[schema(required = false)]
     reactions: u64,
 }
+
+/// Where in the log; opaque.
+#[derive(ToSchema)]
+#[schema(value_type = String)]
+pub struct Cursor(String);
+
+/// An import that is there.
+#[derive(ToSchema)]
+pub struct Import {
+    conversation_id: Id,
+    /// `building`: its pages are not all there yet, and nobody may enter; `done`.
+    state: String,
+    #[schema(required = false)]
+    events: u64,
+    /// How many of the events pages have.
+    #[schema(required = false)]
+    built: u64,
+    #[schema(required = false)]
+    messages: u64,
+}
+
+/// What does not hold in an import.
+#[derive(ToSchema)]
+pub struct ImportFailure {
+    /// A sentence.
+    error: String,
+    /// The same for programs.
+    code: String,
+    /// Of the body; not there when no single line is to blame.
+    #[schema(required = false)]
+    line: u32,
+}

@@ -71,6 +71,7 @@ pub enum Change<'a> {
     MemberRemoved { conversation: Id<'a>, user: Id<'a> },
     ProfileSet { profile: Person<'a> },
     Revoked { user: Id<'a>, issued_before: u64 },
+    ConversationImported { conversation: Id<'a>, at: u64, number: u64, events: u64, messages: u64 },
     ConversationDeleted { conversation: Id<'a>, at: u64, last_seq: u64, last_message: u64 },
     RetentionSet { conversation: Id<'a>, days: Option<u32> },
     ErasureBegun { user: Id<'a>, at: u64 },
@@ -177,6 +178,13 @@ impl<'a> From<&'a DirectoryChange> for Change<'a> {
             DirectoryChange::Revoked { user, issued_before } => {
                 Change::Revoked { user: user.into(), issued_before: issued_before.0 }
             }
+            DirectoryChange::ConversationImported(import) => Change::ConversationImported {
+                conversation: (&import.conversation).into(),
+                at: import.at.0,
+                number: import.number,
+                events: import.events,
+                messages: import.messages,
+            },
             DirectoryChange::ErasureBegun { user, at } => {
                 Change::ErasureBegun { user: user.into(), at: at.0 }
             }

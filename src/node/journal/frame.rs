@@ -134,6 +134,25 @@ impl FrameBuilder {
     }
 }
 
+/// What the first bytes of a frame claim, before the rest was read and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Length of the whole frame.
+    pub frame_bytes: u64,
+    pub commit: u64,
+}
+
+impl Claim {
+    pub fn read(header: &[u8], segment: u64) -> Option<Claim> {
+        let header = header.get(..FRAME_HEADER_BYTES)?;
+        if header[..4] != FRAME_MAGIC || u64_at(header, 8)? != segment {
+            return None;
+        }
+        let frame_bytes = FRAME_HEADER_BYTES as u64 + u64::from(u32_at(header, 4)?);
+        Some(Claim { frame_bytes, commit: u64_at(header, 16)? })
+    }
+}
+
 /// A commit read back; its bytes passed the checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit<'a> {

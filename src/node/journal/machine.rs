@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use crate::model::{Mono, Now};
 use crate::node::ports::{FromLog, Record};
 
-use super::batch::{Batch, Owed};
+use super::batch::{Batch, Durable, Owed};
 use super::effect::{Done, Effect, FileWork, SegmentName};
 use super::frame::{CommitHead, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::lease::Leases;
@@ -71,6 +71,7 @@ pub struct Journal {
     leases: Leases,
     batch: Batch,
     next_commit: u64,
+    durable: Durable,
     flight: Option<Flight>,
     /// Since when something was written and not synced.
     unsynced_since: Option<Mono>,
@@ -95,6 +96,7 @@ impl Journal {
             leases: Leases::new(start.leased_to),
             batch: Batch::new(shards, settings.commit_bytes_max()),
             next_commit: start.next_commit,
+            durable: Durable { commit: start.next_commit - 1, leased_to: start.leased_to },
             flight: None,
             unsynced_since: None,
             last_lsn: vec![0; shards],
@@ -119,6 +121,11 @@ impl Journal {
     /// The next commit takes another record. Without room, leave records where they are.
     pub fn has_room(&self) -> bool {
         self.life == Life::Running && self.batch.has_room()
+    }
+
+    /// Up to where the log is durable and was said to be.
+    pub fn durable(&self) -> Durable {
+        self.durable
     }
 
     /// All shards stopped, everything is on disk and said so.
@@ -156,6 +163,13 @@ impl Journal {
         let has_commits = self.segments.begun_at().is_some() || self.flight.is_some();
         self.is_end_wanted = pending > 0 || has_commits;
         self.next_commit - 1 + pending
+    }
+
+    /// Sets all ids below `floor` aside: no block that is granted later has one of them. Durable once
+    /// [`Journal::durable`] says so.
+    pub fn handle_raise(&mut self, floor: u64) {
+        self.leases.raise(floor);
+        self.batch.raised();
     }
 
     pub fn handle_stop(&mut self, shard: usize) {
@@ -306,6 +320,7 @@ impl Journal {
     }
 
     fn pay(&mut self, segment: u64, owed: Owed) {
+        self.durable = owed.durable_log;
         // First: the deletion of a conversation takes the marks that were logged before it.
         if !owed.marks.is_empty() {
             self.effects.push_back(Effect::Marks { segment, marks: owed.marks });

@@ -18,6 +18,7 @@ pub mod scan;
 mod segments;
 pub mod settings;
 
+pub use batch::Durable;
 pub use effect::{Done, Effect, FileWork, SegmentName};
 pub use machine::{Journal, JournalStart};
 pub use recovery::{Recovered, Recovery, RecoveryStep, SealedMark};

@@ -13,8 +13,8 @@ use super::archive::{
     Entry, role_of,
 };
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Profile,
-    ReactionAction, Seq, Tombstone, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, Import, Mark, MessageBody, MessageId,
+    Profile, ReactionAction, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::Record;
 
@@ -165,6 +165,15 @@ fn directory(change: &ArchivedChange<'_>) -> Result<DirectoryChange, RecordError
                     last_message: last_message.to_native(),
                 },
             }
+        }
+        ArchivedChange::ConversationImported { conversation: id, at, number, events, messages } => {
+            DirectoryChange::ConversationImported(Import {
+                conversation: conversation(id)?,
+                at: Wall(at.to_native()),
+                number: number.to_native(),
+                events: events.to_native(),
+                messages: messages.to_native(),
+            })
         }
     })
 }

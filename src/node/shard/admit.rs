@@ -111,6 +111,10 @@ impl Shard {
             self.tell(session, Told::Unavailable);
             return;
         };
+        if self.rooms[room].is_importing {
+            self.tell(session, Told::Unavailable);
+            return;
+        }
         if waiting.stamp != self.rooms[room].directory_stamp {
             self.ask(waiting);
             return;
@@ -135,6 +139,7 @@ impl Shard {
     /// The first admission brings where the conversation stands.
     pub(super) fn open(&mut self, room: usize, admission: &Admission) {
         let held = &mut self.rooms[room];
+        debug_assert!(!held.is_importing, "nobody is let in while a past comes in");
         if held.chat.is_none() && !held.is_deleting {
             held.durable_seq = admission.header.last_seq;
             let settings = self.chat_settings.clone();

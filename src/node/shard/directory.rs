@@ -4,7 +4,7 @@
 use super::reveal::Reveal;
 use super::room::Room;
 use super::{AdminReply, Load, News, Shard};
-use crate::model::{ConversationId, DirectoryChange, Now, UserId};
+use crate::model::{ConversationId, DirectoryChange, Import, Now, UserId};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
@@ -13,6 +13,10 @@ pub(super) const ADMIN_QUEUE_MAX: usize = 1024;
 
 impl Shard {
     pub fn admin(&mut self, command: AdminCommand, reply: AdminReply, now: Now) {
+        if let AdminCommand::RenewLease { floor } = command {
+            self.renew_lease(floor, reply, now);
+            return;
+        }
         let Some((command, reply)) = self.operate(command, reply) else { return };
         if self.admin_queue.len() >= ADMIN_QUEUE_MAX || !self.is_accepting {
             reply(AdminAnswer::Unavailable);
@@ -62,6 +66,11 @@ impl Shard {
                 let (user, at) = (user.clone(), now.wall);
                 self.change(None, DirectoryChange::ErasureBegun { user, at }, now);
             }
+            AdminCommand::Import(Import { conversation, .. }) => {
+                let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
+                self.ask_directory(conversation.clone(), anyone);
+            }
+            AdminCommand::RenewLease { .. } => self.answer_admin(AdminAnswer::Done, now),
             AdminCommand::SetMember { conversation, user, .. }
             | AdminCommand::RemoveMember { conversation, user }
             | AdminCommand::Kick { conversation, user } => {
@@ -101,6 +110,9 @@ impl Shard {
                 let change = DirectoryChange::RetentionSet { conversation, days };
                 self.change(Some(room), change, now);
             }
+            AdminCommand::Import(import) => {
+                self.import_conversation(room, &admission, import, now);
+            }
             AdminCommand::SetMember { conversation, user, role } if exists => {
                 let change = DirectoryChange::MemberSet { conversation, user, role };
                 self.change(Some(room), change, now);
@@ -139,6 +151,7 @@ impl Shard {
         if let Some(room) = room {
             self.rooms[room].directory_stamp += 1;
             self.rooms[room].is_deleting = false;
+            self.rooms[room].is_importing = false;
         }
         match (change, room) {
             (DirectoryChange::MemberSet { user, role, .. }, Some(room)) => {

@@ -15,6 +15,7 @@ mod batches;
 mod deletion;
 mod directory;
 mod follow;
+mod import;
 mod lease;
 mod missed;
 mod operation;
@@ -137,6 +138,8 @@ pub struct Shard {
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
     operations: Operations,
+    /// Who waits for this shard to give up ids.
+    renewals: Vec<AdminReply>,
     /// Rooms with marks that are not in the log yet.
     marked: Vec<usize>,
     is_stopped: bool,
@@ -215,6 +218,7 @@ impl Shard {
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
             operations: Operations::default(),
+            renewals: Vec::new(),
             marked: Vec::new(),
             is_stopped: false,
             news: VecDeque::new(),

@@ -172,6 +172,10 @@ impl Shard {
         self.rooms[room].under_way -= 1;
         self.may_be_idle(room);
         match answer {
+            // Its past is on its way to the disk: nobody looks yet.
+            LoadResult::Admission(_) if self.rooms[room].is_importing => {
+                self.answer(asking, Answer::Unavailable);
+            }
             LoadResult::Admission(admission) => self.question_admitted(asking, &admission),
             LoadResult::Past(_) if asking.sealed != self.sealed => self.read_past(asking),
             LoadResult::Past(past) => match self.answer_of(&asking, past) {

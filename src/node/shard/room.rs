@@ -39,6 +39,8 @@ pub struct Room {
     pub is_wide: bool,
     /// Its deletion is decided and not yet durable: nobody enters, nothing is decided.
     pub is_deleting: bool,
+    /// The record that brings its past in is on its way to the disk: nobody enters.
+    pub is_importing: bool,
     pub alarm: Alarm,
 }
 
@@ -60,6 +62,7 @@ impl Room {
             directory_stamp: 0,
             is_wide: false,
             is_deleting: false,
+            is_importing: false,
             alarm: Alarm::default(),
         }
     }
