@@ -150,10 +150,10 @@ pub fn serve(
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
-    health.serving(running.pulses());
-    ready(Addresses { public: address, admin: http.admin_address() });
     let eraser =
         Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
+    health.serving(running.pulses());
+    ready(Addresses { public: address, admin: http.admin_address() });
     Live { launch, logs, running: &running, gate: current }.wait_for_the_end()?;
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
