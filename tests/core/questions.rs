@@ -15,11 +15,11 @@ use super::entry::{conversation, members, remove_member, user};
 use super::past;
 use super::world::{Mode, Setup, World};
 
-type Told = Arc<Mutex<Option<Answer>>>;
+pub type Told = Arc<Mutex<Option<Answer>>>;
 
 impl World {
     /// A question about a conversation, and where its answer will be.
-    fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
+    pub fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
         let answer = Arc::new(Mutex::new(None));
         let slot = answer.clone();
         let to = Box::new(move |answer| {

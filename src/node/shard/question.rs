@@ -17,8 +17,8 @@ use super::{Load, Shard};
 use crate::chat;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
-    Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
-    Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
+    Admission, CloseReason, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery,
+    MessageId, Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
 };
 use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
@@ -201,7 +201,10 @@ impl Shard {
             self.ask_whether_admitted(asking);
             return;
         }
+        let is_deleted = admission.is_deleted || self.rooms[room].is_deleting;
         let refusal = match &asking.asker {
+            Some(Asker::User(_)) if is_deleted => Some(Answer::Refused(CloseReason::Forbidden)),
+            Some(Asker::Operator) if is_deleted => Some(Answer::NoConversation),
             Some(Asker::User(identity)) => {
                 let conversation = &self.rooms[room].id;
                 let access = self.settings.access;
