@@ -9,6 +9,9 @@ use super::id::{MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
 use super::time::Wall;
 
+/// What a reaction counts for in a page's length.
+const REACTION_BYTES: usize = 64;
+
 /// A message after everything that happened to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageState {
@@ -70,6 +73,12 @@ impl MessageState {
             }
             _ => {}
         }
+    }
+
+    /// About how long it is when it is shown: pages are cut by this before anything is encoded.
+    pub fn weight(&self) -> usize {
+        let reactions: usize = self.reactions.values().map(BTreeSet::len).sum();
+        self.content.len() + reactions * REACTION_BYTES
     }
 
     fn react(&mut self, user: &UserId, emoji: &str, action: ReactionAction) {

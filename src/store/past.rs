@@ -21,9 +21,6 @@ use super::pages::guarded;
 use super::read::{ReadHandle, event_of, mark_of};
 use super::values::ValueReader;
 
-/// What a reaction counts for in a page's length.
-const REACTION_BYTES: usize = 64;
-
 /// Takes messages until there are enough, or until they are long enough together.
 struct Taken {
     states: Vec<MessageState>,
@@ -43,8 +40,7 @@ impl Taken {
     }
 
     fn take(&mut self, state: MessageState) {
-        let reactions: usize = state.reactions.values().map(|users| users.len()).sum();
-        self.bytes += state.content.len() + reactions * REACTION_BYTES;
+        self.bytes += state.weight();
         self.states.push(state);
         self.is_cut = self.bytes >= self.bytes_max;
     }

@@ -30,8 +30,11 @@ impl Shard {
 
     pub(super) fn signal(&mut self, room: usize, audience: chat::Audience, signal: &Signal) {
         let keep = match signal {
-            Signal::Read { .. } => Keep::Always,
-            _ => Keep::IfLevel,
+            Signal::Typing { .. } => Keep::IfLevel,
+            // Nobody would tell it later: that is done for those who follow only.
+            Signal::Read { .. } | Signal::Status { .. } | Signal::PresenceCount { .. } => {
+                Keep::Always
+            }
         };
         let audience = match audience {
             chat::Audience::One(session) => {

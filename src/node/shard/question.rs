@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::reveal::Reveal;
 use super::room::Room;
-use super::{Load, RATE_LIMITED, Shard};
+use super::{Load, Shard};
 use crate::chat;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
@@ -29,6 +29,12 @@ const UNREADABLE: Refusal = Refusal::new(
     ErrorCode::StorageUnavailable,
     "the server cannot read what was said at the moment; try again later",
 );
+
+const BUSY: Refusal = Refusal {
+    code: ErrorCode::RateLimited,
+    sentence: "too many questions about the past wait for their answers; try again later",
+    retry_after_ms: Some(1_000),
+};
 
 /// Where the answer goes.
 enum To {
@@ -124,7 +130,7 @@ impl Shard {
             return;
         }
         if self.questions >= QUESTIONS_MAX {
-            let reply = Reply::Error { refusal: RATE_LIMITED, reference };
+            let reply = Reply::Error { refusal: BUSY, reference };
             self.tell(session, Told::Answer(reply));
             return;
         }
