@@ -153,8 +153,9 @@ pub fn serve(
     let eraser =
         Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
     health.serving(running.pulses());
+    let signals = Signals::listen()?;
     ready(Addresses { public: address, admin: http.admin_address() });
-    Live { launch, logs, running: &running, gate: current }.wait_for_the_end()?;
+    Live { launch, logs, running: &running, gate: current }.wait_for_the_end(signals);
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
     eraser.stop();
@@ -300,27 +301,45 @@ struct Live<'a> {
     gate: http::Gate,
 }
 
-impl Live<'_> {
-    /// Signals, until one says stop.
-    fn wait_for_the_end(&self) -> Result<(), ServerError> {
+/// What operators say by signals. Listened to before anybody is told that the server is there: until
+/// then a signal ends the process at once.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, ServerError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ServerError::Signals)?;
+        let inside = runtime.enter();
+        let on = |kind| signal(kind).map_err(ServerError::Signals);
+        let hangup = on(SignalKind::hangup())?;
+        let terminate = on(SignalKind::terminate())?;
+        let interrupt = on(SignalKind::interrupt())?;
+        drop(inside);
+        Ok(Signals { runtime, hangup, terminate, interrupt })
+    }
+}
+
+impl Live<'_> {
+    /// Signals, until one says stop.
+    fn wait_for_the_end(&self, signals: Signals) {
+        let Signals { runtime, mut hangup, mut terminate, mut interrupt } = signals;
         runtime.block_on(async {
-            let on = |kind| signal(kind).map_err(ServerError::Signals);
-            let mut hangup: Signal = on(SignalKind::hangup())?;
-            let mut terminate = on(SignalKind::terminate())?;
-            let mut interrupt = on(SignalKind::interrupt())?;
             let mut current = self.launch.settings.clone();
             loop {
                 tokio::select! {
                     _ = hangup.recv() => self.reload(&mut current),
-                    _ = terminate.recv() => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
                 }
             }
-        })
+        });
     }
 
     /// SIGHUP: takes what may change; with any mistake nothing changes.
