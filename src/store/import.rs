@@ -2,11 +2,11 @@
 //! that segments are sealed meanwhile.
 //!
 //! ```text
-//! the record is durable → pending (J) → chunks → synced → created (C), built (J) → synced → file removed
+//! the record is durable → pending (A) → chunks → synced → created (C), built (A) → synced → file removed
 //! ```
 //! Invariants
 //! - The file is whole and synced before the record is written. It is removed only when pages have it all.
-//! - `J` stands from the seal of the record's segment on, at the latest: what is pending is never forgotten.
+//! - `A` stands from the seal of the record's segment on, at the latest: what is pending is never forgotten.
 //! - Building again from the start gives the same tree, wherever it was cut.
 //! - The conversation exists for nobody before its last chunk is on disk: `C` comes last.
 

@@ -12,7 +12,7 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
-//! J conversation                       import           F number                           ids given
+//! A conversation                       import           B number                           ids given
 //! L user conversation                  there is a mark
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
@@ -43,8 +43,8 @@ pub enum Kind {
     Segment = b'S',
     SegmentSeqs = b'T',
     Sealed = b'Z',
-    Import = b'J',
-    GivenIds = b'F',
+    Import = b'A',
+    GivenIds = b'B',
 }
 
 const DAY_MS: u64 = 86_400_000;
