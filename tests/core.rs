@@ -12,6 +12,8 @@ mod client;
 mod counting;
 #[path = "core/decode.rs"]
 mod decode;
+#[path = "core/deletion.rs"]
+mod deletion;
 #[path = "core/drain.rs"]
 mod drain;
 #[path = "core/durable.rs"]
@@ -24,6 +26,8 @@ mod handshake;
 mod import;
 #[path = "core/liveness.rs"]
 mod liveness;
+#[path = "core/operation.rs"]
+mod operation;
 #[path = "core/overload.rs"]
 mod overload;
 #[path = "core/past.rs"]

@@ -3,10 +3,10 @@
 //!
 //! All of it is decided state: whoever shows it waits until that is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::conversation::Conversation;
-use crate::limits::{HISTORY_MESSAGES_MAX, MARKS_SHOWN_MAX};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, MARKS_SHOWN_MAX};
 use crate::model::{
     Epoch, History, HistoryQuery, Listed, Mark, MessageId, MessageState, Reader, ReadersQuery,
     RepliesQuery, ShownMessage, Sides, Standing, StandingQuery, StoredMarks, StoredPage,
@@ -24,20 +24,21 @@ impl Conversation {
         let behind = MessageId(pivot.0.saturating_add(1));
         let below = self.messages.ids(stored.covers_from..=pivot).rev().take(older + 1);
         let above = self.messages.ids(behind..=stored.covers_to).take(newer + 1);
-        let fresh: Vec<MessageId> = below.chain(above).collect();
         let has_more_stored = (older > 0 && stored.covers_from > MessageId(0))
             || (newer > 0 && stored.covers_to < MessageId(u64::MAX));
         let marks = self.marks_over(stored.marks.marks);
-        let all = self.laid_over(stored.messages, fresh);
-        let older_count = all.range(..=pivot).count();
-        let newer_count = all.len() - older_count;
-        let messages = all.into_values().skip(older_count.saturating_sub(older));
-        let kept = older_count.min(older) + newer_count.min(newer);
+        let mut laid = LaidOver::new(stored.messages, below.chain(above));
+        let below = laid.ids.range(..=pivot).rev().copied().collect();
+        let above = laid.ids.range(behind..).copied().collect();
+        let (mut messages, has_older) = self.taken(&mut laid, below, older);
+        messages.reverse();
+        let (newer_ones, has_newer) = self.taken(&mut laid, above, newer);
+        messages.extend(newer_ones);
         History {
             reference: None,
-            messages: messages.take(kept).map(|state| shown(state, &marks)).collect(),
+            messages: messages.into_iter().map(|state| shown(state, &marks)).collect(),
             pivot,
-            has_more: has_more_stored || older_count > older || newer_count > newer,
+            has_more: has_more_stored || has_older || has_newer,
             seq: self.header.last_seq,
         }
     }
@@ -50,13 +51,14 @@ impl Conversation {
         let limit = query.limit.min(HISTORY_MESSAGES_MAX) as usize;
         let behind = MessageId(query.after.0.saturating_add(1));
         let fresh = self.messages.replies(query.parent, behind..=stored.covers_to);
-        let fresh: Vec<MessageId> = fresh.take(limit + 1).collect();
         let marks = self.marks_over(stored.marks.marks);
-        let all = self.laid_over(stored.messages, fresh);
+        let mut laid = LaidOver::new(stored.messages, fresh.take(limit + 1));
+        let ids = laid.ids.iter().copied().collect();
+        let (messages, is_cut) = self.taken(&mut laid, ids, limit);
         Some(History {
             reference: None,
-            has_more: stored.covers_to < MessageId(u64::MAX) || all.len() > limit,
-            messages: all.into_values().take(limit).map(|state| shown(state, &marks)).collect(),
+            has_more: stored.covers_to < MessageId(u64::MAX) || is_cut,
+            messages: messages.into_iter().map(|state| shown(state, &marks)).collect(),
             pivot: query.after,
             seq: self.header.last_seq,
         })
@@ -106,19 +108,27 @@ impl Conversation {
         self.messages.is_touched(message)
     }
 
-    /// The store's messages with those of memory, which are newer.
-    fn laid_over(
+    /// The first of these messages, as many as were asked for or as are long enough together; and
+    /// whether some are left. Only what is taken is copied.
+    fn taken(
         &self,
-        stored: Vec<MessageState>,
-        fresh: Vec<MessageId>,
-    ) -> BTreeMap<MessageId, MessageState> {
-        let mut all: BTreeMap<MessageId, MessageState> = BTreeMap::new();
-        all.extend(fresh.into_iter().filter_map(|id| Some((id, self.messages.state(id)?))));
-        for state in stored {
-            let id = state.id;
-            all.entry(id).or_insert_with(|| self.messages.state(id).unwrap_or(state));
+        laid: &mut LaidOver,
+        ids: Vec<MessageId>,
+        count_max: usize,
+    ) -> (Vec<MessageState>, bool) {
+        let (mut states, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            if states.len() >= count_max || bytes >= HISTORY_BYTES_MAX {
+                return (states, true);
+            }
+            // What is in memory is newer.
+            let Some(state) = self.messages.state(id).or_else(|| laid.stored.remove(&id)) else {
+                continue;
+            };
+            bytes += state.weight();
+            states.push(state);
         }
-        all
+        (states, false)
     }
 
     fn last_message(&self, stored: Option<MessageState>) -> Option<MessageState> {
@@ -160,6 +170,20 @@ impl Conversation {
                 (found, has_more)
             }
         }
+    }
+}
+
+/// The store's messages, and the ids of these and of those in memory.
+struct LaidOver {
+    stored: BTreeMap<MessageId, MessageState>,
+    ids: BTreeSet<MessageId>,
+}
+
+impl LaidOver {
+    fn new(stored: Vec<MessageState>, fresh: impl Iterator<Item = MessageId>) -> LaidOver {
+        let stored: BTreeMap<_, _> = stored.into_iter().map(|state| (state.id, state)).collect();
+        let ids = stored.keys().copied().chain(fresh).collect();
+        LaidOver { stored, ids }
     }
 }
 

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::api::Memberships;
+use super::erasure::Eraser;
 use super::launch::{Launch, Mode};
 use super::metrics::Metrics;
 use crate::auth::SetupError;
@@ -26,7 +27,7 @@ use crate::http::{
     self, AdminSettings, AdminToken, ApiSettings, HttpHandle, HttpPorts, HttpSettings,
 };
 use crate::mailbox::{Receiver, Sender, ring};
-use crate::model::{ConversationId, Epoch, UserId, Wall};
+use crate::model::{ConversationId, Epoch, Erasure, UserId, Wall};
 use crate::node::admin::AdminCommand;
 use crate::node::admission::{Admissions, Caps};
 use crate::node::connection::Buckets;
@@ -62,6 +63,8 @@ pub enum ServerError {
     Http(io::Error),
     #[error("cannot start the reactors: {0}")]
     Reactors(io::Error),
+    #[error("cannot start the thread that erases users: {0}")]
+    Erasure(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the system gives no random numbers: {0}")]
@@ -107,7 +110,7 @@ pub fn serve(
     let metrics = Metrics::new(counters, &store, logs, health.clone());
     let ports = HttpPorts {
         shards: gate.clone(),
-        questions: gate,
+        questions: gate.clone(),
         memberships: Arc::new(Memberships { read: store.read_handle(), access }),
         directory: Arc::new(Directory(store.read_handle())),
         health: health.clone(),
@@ -147,11 +150,14 @@ pub fn serve(
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
+    let eraser =
+        Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
     health.serving(running.pulses());
     ready(Addresses { public: address, admin: http.admin_address() });
     Live { launch, logs, running: &running, gate: current }.wait_for_the_end()?;
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
+    eraser.stop();
     running.drain(settings.drain_timeout_ms);
     http.stop();
     match store.join() {
@@ -209,6 +215,7 @@ pub fn store_settings(settings: &Settings) -> StoreSettings {
         },
         cache_bytes: settings.sled_cache_bytes,
         journal_keep_days: settings.journal_keep_days,
+        retention_days: (settings.retention_days > 0).then_some(settings.retention_days),
         ..defaults
     }
 }
@@ -361,13 +368,22 @@ impl AdminGate {
     fn owner(&self, command: &AdminCommand) -> usize {
         let core = match command {
             AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. }
+            | AdminCommand::Post { conversation, .. }
+            | AdminCommand::DeleteMessage { conversation, .. }
             | AdminCommand::SetMember { conversation, .. }
             | AdminCommand::RemoveMember { conversation, .. }
             | AdminCommand::Kick { conversation, .. } => {
                 self.placement.of_conversation(conversation)
             }
             AdminCommand::SetProfile { profile } => self.placement.of_user(&profile.id),
-            AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::RemoveReaction { conversation, .. } => {
+                self.placement.of_conversation(conversation)
+            }
+            AdminCommand::EraseUser { user }
+            | AdminCommand::ReadAnew { user }
+            | AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
             AdminCommand::Import(import) => self.placement.of_conversation(&import.conversation),
             AdminCommand::RenewLease { .. } => 0,
         };
@@ -432,6 +448,10 @@ impl http::Directory for Directory {
     ) -> Result<Vec<http::ConversationEntry>, http::Unreadable> {
         let found = self.0.created(after, limit).map_err(unreadable)?;
         Ok(found.into_iter().map(|(conversation, at)| entry(conversation, at)).collect())
+    }
+
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, http::Unreadable> {
+        self.0.erasure(user).map_err(unreadable)
     }
 
     fn members(

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ use super::ports::{
     ConversationEntry, Directory, Health, MemberEntry, Metrics, Shards, Unreadable,
 };
 use super::token::AdminToken;
-use super::{HttpBounds, HttpPorts, health, instant, metrics};
+use super::{HttpBounds, HttpPorts, admin_erase, health, instant, metrics};
 use crate::model::{ConversationId, Profile, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
@@ -34,7 +34,7 @@ pub struct Admin {
     pub bounds: HttpBounds,
 }
 
-type Answer<T> = Result<T, Failure>;
+pub type Answer<T> = Result<T, Failure>;
 
 /// What guards the routes.
 pub struct Guard {
@@ -46,14 +46,22 @@ pub struct Guard {
 pub fn routes(admin: Admin, ways: Router, guard: Guard, health: Arc<dyn Health>) -> Router {
     let guard = Arc::new(guard);
     let member = put(set_member).delete(remove_member);
+    let conversation = put(create).get(show).delete(admin_erase::delete_conversation);
     Router::new()
         .route("/admin/conversations", get(list_conversations))
-        .route("/admin/conversations/{conversation}", put(create).get(show))
+        .route("/admin/conversations/{conversation}", conversation)
+        .route("/admin/conversations/{conversation}/retention", put(admin_erase::set_retention))
+        .route("/admin/conversations/{conversation}/messages", post(admin_erase::send))
+        .route(
+            "/admin/conversations/{conversation}/messages/{message}",
+            delete(admin_erase::delete_message),
+        )
         .route("/admin/conversations/{conversation}/members", get(list_members))
         .route("/admin/conversations/{conversation}/members/{user}", member)
         .route("/admin/conversations/{conversation}/members/{user}/kick", post(kick))
         .route("/admin/users/{user}", put(set_profile))
         .route("/admin/users/{user}/revoke", post(revoke))
+        .route("/admin/users/{user}/erase", post(admin_erase::erase).get(admin_erase::erasure))
         .route("/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Failure::NO_SUCH_PATH)
@@ -93,7 +101,7 @@ impl Admin {
     }
 
     /// Sends a command and waits until its outcome is durable.
-    async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
+    pub async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
         let (sender, receiver) = oneshot::channel();
         // A receiver that has given up wants no answer.
         let reply = Box::new(move |answer| {
@@ -119,7 +127,7 @@ impl Admin {
     }
 
     /// As [`Admin::ask`], for what is either done or has nobody to be done to.
-    async fn change(
+    pub async fn change(
         &self,
         operation: &'static str,
         command: AdminCommand,
@@ -127,12 +135,16 @@ impl Admin {
     ) -> Answer<()> {
         match self.ask(operation, command).await? {
             AdminAnswer::NotFound => Err(Failure::not_found(missing)),
-            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Unavailable => Ok(()),
+            AdminAnswer::Refused(code) => Err(admin_erase::refused(code)),
+            AdminAnswer::Done
+            | AdminAnswer::Numbered { .. }
+            | AdminAnswer::Exists
+            | AdminAnswer::Unavailable => Ok(()),
         }
     }
 
     /// Reads the directory on a blocking thread.
-    async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Directory) -> Result<T, Unreadable> + Send + 'static,
     ) -> Answer<T> {
@@ -155,7 +167,7 @@ impl Admin {
     }
 }
 
-const NO_CONVERSATION: &str = "there is no such conversation";
+pub const NO_CONVERSATION: &str = "there is no such conversation";
 const NO_MEMBER: &str = "there is no such conversation, or the user is not a member of it";
 
 #[derive(Serialize)]
@@ -215,7 +227,7 @@ fn has_more<T>(entries: &mut Vec<T>, limit: usize) -> bool {
     has_more
 }
 
-type Shared = State<Arc<Admin>>;
+pub type Shared = State<Arc<Admin>>;
 
 async fn create(
     State(admin): Shared,
@@ -226,7 +238,10 @@ async fn create(
     let status = match admin.ask("create_conversation", command).await? {
         AdminAnswer::Done => StatusCode::CREATED,
         AdminAnswer::Exists => StatusCode::OK,
-        AdminAnswer::NotFound | AdminAnswer::Unavailable => {
+        AdminAnswer::NotFound
+        | AdminAnswer::Unavailable
+        | AdminAnswer::Numbered { .. }
+        | AdminAnswer::Refused(_) => {
             return Err(Failure::not_found(NO_CONVERSATION));
         }
     };

@@ -256,7 +256,12 @@ impl Ways {
         let failure = match self.ask(AdminCommand::Import(staged.import.clone())).await {
             Ok(AdminAnswer::Done) => return Ok(()),
             Ok(AdminAnswer::Exists) => EXISTS,
-            Ok(AdminAnswer::NotFound | AdminAnswer::Unavailable) => UNAVAILABLE,
+            Ok(
+                AdminAnswer::NotFound
+                | AdminAnswer::Unavailable
+                | AdminAnswer::Numbered { .. }
+                | AdminAnswer::Refused(_),
+            ) => UNAVAILABLE,
             Err(NoAnswer::Busy) => UNAVAILABLE,
             Err(NoAnswer::Late) => return Err(UNCONFIRMED.into()),
         };

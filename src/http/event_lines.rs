@@ -53,6 +53,21 @@ enum HappeningOut<'a> {
         events: u64,
         messages: u64,
     },
+    ConversationDeleted {
+        cursor: String,
+        conversation_id: &'a ConversationId,
+        deleted_at: String,
+    },
+    RetentionSet {
+        cursor: String,
+        conversation_id: &'a ConversationId,
+        retention_days: Option<u32>,
+    },
+    UserErased {
+        cursor: String,
+        user_id: &'a UserId,
+        begun_at: String,
+    },
     MemberSet {
         cursor: String,
         conversation_id: &'a ConversationId,
@@ -159,6 +174,18 @@ fn change_out(cursor: String, change: &DirectoryChange) -> HappeningOut<'_> {
             events: import.events,
             messages: import.messages,
         },
+        DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+            let deleted_at = instant::format(tombstone.at);
+            HappeningOut::ConversationDeleted { cursor, conversation_id: conversation, deleted_at }
+        }
+        DirectoryChange::RetentionSet { conversation, days } => HappeningOut::RetentionSet {
+            cursor,
+            conversation_id: conversation,
+            retention_days: *days,
+        },
+        DirectoryChange::ErasureBegun { user, at } => {
+            HappeningOut::UserErased { cursor, user_id: user, begun_at: instant::format(*at) }
+        }
         DirectoryChange::MemberSet { conversation, user, role } => HappeningOut::MemberSet {
             cursor,
             conversation_id: conversation,

@@ -2,7 +2,7 @@
 //! together implements them. No tokio here, so that implementers need none.
 
 use super::handover::HttpCounts;
-use crate::model::{ConversationId, Identity, Role, UserId, Wall};
+use crate::model::{ConversationId, Erasure, Identity, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::question::{AnswerTo, Question};
 
@@ -69,6 +69,9 @@ pub trait Directory: Send + Sync {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<MemberEntry>, Unreadable>;
+
+    /// How far the erasing of a user is; `None` if nobody asked for it.
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable>;
 }
 
 /// What `/api` lists before any shard is asked; it may block like [`Directory`].

@@ -24,7 +24,7 @@ pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply, Resumed};
 pub use state::{
-    Admission, Anchor, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery, LoadKey,
-    Loaded, MessageState,
+    Admission, Anchor, Erasure, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery,
+    LoadKey, Loaded, MessageState, Tombstone,
 };
 pub use time::{Mono, Now, Wall};

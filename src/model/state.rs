@@ -9,6 +9,9 @@ use super::id::{MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
 use super::time::Wall;
 
+/// What a reaction counts for in a page's length.
+const REACTION_BYTES: usize = 64;
+
 /// A message after everything that happened to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageState {
@@ -72,6 +75,12 @@ impl MessageState {
         }
     }
 
+    /// About how long it is when it is shown: pages are cut by this before anything is encoded.
+    pub fn weight(&self) -> usize {
+        let reactions: usize = self.reactions.values().map(BTreeSet::len).sum();
+        self.content.len() + reactions * REACTION_BYTES
+    }
+
     fn react(&mut self, user: &UserId, emoji: &str, action: ReactionAction) {
         match action {
             ReactionAction::Added => {
@@ -99,6 +108,30 @@ pub struct Header {
     pub messages: u64,
     /// Time of the last event.
     pub last_at: Wall,
+}
+
+/// What stays of a deleted conversation: where it stood. Created again, it goes on from there, so that
+/// no seq and no message id ever names two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    pub at: Wall,
+    pub last_seq: Seq,
+    pub last_message: u64,
+}
+
+impl Tombstone {
+    /// Where the conversation stands when it is created again.
+    pub fn header(&self) -> Header {
+        let Tombstone { at, last_seq, last_message } = *self;
+        Header { last_seq, last_message, messages: 0, last_at: at }
+    }
+}
+
+/// How far the erasing of a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    Running { begun_at: Wall },
+    Done { begun_at: Wall, done_at: Wall, messages: u64, reactions: u64 },
 }
 
 /// The first time a `client_msg_id` was used, as much of it as a repeat's answer needs.
@@ -192,6 +225,8 @@ pub enum Anchor {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Admission {
     pub conversation_exists: bool,
+    /// It was deleted and not created again: nobody enters, whatever a token says.
+    pub is_deleted: bool,
     /// The directory's role, if the user is a member.
     pub role: Option<Role>,
     pub profile: Option<Profile>,

@@ -38,7 +38,7 @@ impl Audience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     Always,
-    /// Typing and presence.
+    /// Typing.
     IfLevel,
 }
 
@@ -62,6 +62,21 @@ struct Segment {
     audience: Audience,
     keep: Keep,
     frames: Frames,
+}
+
+impl Segment {
+    /// The next frame may be part of it.
+    fn is_like(&self, keep: Keep, next: Frames) -> bool {
+        self.keep == keep && (self.frames.events > 0) == (next.events > 0)
+    }
+
+    fn is_for(&self, level: Level) -> bool {
+        match level {
+            Level::Level => true,
+            Level::Behind => self.keep == Keep::Always,
+            Level::Following => self.keep == Keep::Always && self.frames.events == 0,
+        }
+    }
 }
 
 /// Whole frames for one conversation, in the order in which they happened.
@@ -88,7 +103,7 @@ impl Batch {
     fn ends_here(&mut self, audience: Audience, keep: Keep, frames: Frames) {
         let end = self.bytes.len();
         match self.segments.last_mut() {
-            Some(last) if last.audience == audience && last.keep == keep => {
+            Some(last) if last.audience == audience && last.is_like(keep, frames) => {
                 last.end = end;
                 last.frames += frames;
             }
@@ -126,8 +141,7 @@ impl Batch {
         let mut start = 0;
         let mut open: Option<usize> = None;
         for segment in &self.segments {
-            let wanted = (level == Level::Level || segment.keep == Keep::Always)
-                && segment.audience.includes(user, version);
+            let wanted = segment.is_for(level) && segment.audience.includes(user, version);
             if wanted {
                 frames += segment.frames;
             }
@@ -158,6 +172,9 @@ impl Batch {
 pub enum Level {
     Level,
     Behind,
+    /// It follows the log, and whoever feeds it does not know so yet: events come from there, but what is
+    /// none would come from nowhere.
+    Following,
 }
 
 /// A finished batch, held by the outboxes of one core.
@@ -238,6 +255,15 @@ mod tests {
         check(2, Version::V1, Level::Level, &["aat", "restz"]);
         check(3, Version::V2, Level::Level, &["aat", "restz"]);
         check(3, Version::V2, Level::Behind, &["aa", "restz"]);
+    }
+
+    #[test]
+    fn who_follows_gets_what_is_no_event() {
+        let mut batch = sample();
+        batch.push_event(Audience::All, |out| out.extend(b"event"));
+        batch.push(Audience::All, Keep::Always, |out| out.extend(b"read"));
+        assert_eq!(view(&batch, 3, Version::V1, Level::Following), ["aa", "restz", "read"]);
+        assert_eq!(view(&batch, 3, Version::V1, Level::Level), ["aat", "restzeventread"]);
     }
 
     #[test]

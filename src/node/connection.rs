@@ -94,6 +94,8 @@ pub struct Open {
     pub token: Option<TokenTime>,
     /// Questions about the past that are under way.
     pub questions: u8,
+    /// A newer token is being looked at.
+    pub is_refreshing: bool,
 }
 
 /// A v2 socket is warned before its token ends, and closed some time after.

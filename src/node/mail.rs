@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::model::{
-    CloseReason, ConversationId, HistoryQuery, Identity, MessageId, Reply, Request, ResumeFrom,
-    Seq, SessionId, Signal, UserId, Version, Wall,
+    CloseReason, ConversationId, HistoryQuery, Identity, MessageId, Refusal, Reply, Request,
+    ResumeFrom, Seq, SessionId, Signal, UserId, Version, Wall,
 };
 
 /// A socket with a verified token that wants into a conversation.
@@ -89,6 +89,8 @@ pub enum Mail<S, A> {
     Narrow {
         conversation: ConversationId,
     },
+    /// What the store has as well is to be read anew.
+    ReadAnew,
     /// Sockets of this user whose token is older are closed.
     Revoked {
         user: UserId,
@@ -115,15 +117,17 @@ pub enum Told {
         frames: Vec<u8>,
         through: Seq,
     },
+    /// Wide: it is known to follow the log: batches are not for it from here on.
+    Follows,
     /// It has everything up to here; live events are those after.
     Level {
         seq: Seq,
     },
     /// The answer to a question about the past.
     Answer(Reply),
-    /// The newer token holds.
+    /// The newer token holds, or nobody can say.
     Refreshed {
-        identity: Arc<Identity>,
+        outcome: Result<Arc<Identity>, Refusal>,
         reference: Option<String>,
     },
     /// The upgrade succeeds only to say why not.

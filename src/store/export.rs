@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{
-    ConversationId, Event, EventBody, Mark, MessageBody, MessageId, Profile, ReactionAction, Role,
-    Seq, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Profile,
+    ReactionAction, Role, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::ports::Record;
@@ -114,6 +114,9 @@ impl Export {
     ) -> Result<Option<Export>, StoreError> {
         if read.importing(&conversation).is_some() {
             return Err(StoreError::Importing);
+        }
+        if guarded(|| read.is_gone(&conversation))? {
+            return Ok(None);
         }
         let unsealed = guarded(|| Unsealed::of(&read, commits, &conversation))?;
         let header = read.header(&conversation)?;
@@ -333,11 +336,15 @@ impl Export {
     }
 
     fn marks(&mut self, after: Option<UserId>) -> Result<(), StoreError> {
+        let gone = self.read.gone_message(&self.head.conversation);
         let prefix = Key::new(Kind::Mark).conversation(&self.head.conversation);
         let from = after.as_ref().map_or(prefix.clone(), |user| prefix.clone().user(user));
         let mut marks = Vec::new();
         for pair in self.read.pages().scan_from(&prefix, &from).take(MEMBERS_AT_ONCE + 1) {
             let mark = mark_of(&pair?.1)?;
+            if mark.message.0 <= gone {
+                continue;
+            }
             if after.as_ref() != Some(&mark.user) {
                 marks.push(mark);
             }
@@ -418,6 +425,11 @@ impl Unsealed {
                     self.about.entry(message).or_default().push(self.events.len());
                 }
                 self.events.push(event);
+            }
+            Record::Directory(DirectoryChange::ConversationDeleted {
+                conversation: of, ..
+            }) if of == *conversation => {
+                *self = Unsealed::default();
             }
             Record::Mark { conversation: of, mark } if of == *conversation => {
                 self.marks.insert(mark.user.clone(), mark);

@@ -35,8 +35,10 @@ fn block(pages: &Pages, number: u64) -> Result<Block, StoreError> {
 impl Builder<'_> {
     pub(super) fn given_ids(&mut self, gathered: &Gathered<'_>) -> Result<(), StoreError> {
         let mut blocks: BTreeMap<u64, Block> = BTreeMap::new();
-        let events = gathered.conversations.values().flat_map(|share| &share.events);
-        for id in events.map(|entry| entry.message).filter(|&id| id != 0) {
+        let shares = gathered.conversations.values();
+        let given = shares.clone().flat_map(|share| share.given.iter().copied());
+        let events = shares.flat_map(|share| &share.events).map(|entry| entry.message);
+        for id in given.chain(events).filter(|&id| id != 0) {
             let (number, byte, bit) = place(id);
             let bits = match blocks.entry(number) {
                 Entry::Occupied(known) => known.into_mut(),

@@ -155,7 +155,9 @@ impl Building {
                 known.push(user.clone());
             }
         }
-        known.iter().for_each(|user| drop(gathered.directory.profiles.remove(user)));
+        for user in known {
+            gathered.directory.profiles.remove(&user);
+        }
         build::put(&shared.pages, &gathered, self.pending.segment, stop)?;
         self.at.advance();
         let import = &self.pending.import;

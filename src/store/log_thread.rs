@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver as Inbox, Sender as Outbox};
 use crate::mailbox::{Doorbell, Receiver};
 use crate::model::{DirectoryChange, Mono, Now};
 use crate::node::journal::{Done, Effect, FileWork, Journal, SegmentName};
-use crate::node::ports::ToLog;
+use crate::node::ports::{FromLog, ToLog};
 
 use super::files::{self, OpenSegment, SegmentDirectory};
 use super::outgoing::Outgoing;
@@ -25,10 +25,16 @@ const FULL_PAUSE_MS: u64 = 1;
 const LAST_MAIL_MS: u64 = 5_000;
 
 /// What other threads tell the log thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Note {
     Sealed {
         segment: u64,
+    },
+    /// Pages lost something old: shards may have it in memory.
+    ReadAnew,
+    /// End the segment; answered with the last commit of what was appended until now.
+    Rotate {
+        answer: Outbox<u64>,
     },
     /// Message ids below this are set aside for good.
     Raise {
@@ -133,6 +139,11 @@ impl LogThread {
         while let Ok(note) = self.notes.try_recv() {
             worked = true;
             match note {
+                Note::ReadAnew => {
+                    self.outgoing.iter_mut().for_each(|outgoing| outgoing.put(FromLog::ReadAnew));
+                }
+                // Who asked may have given up.
+                Note::Rotate { answer } => drop(answer.send(self.journal.handle_rotate())),
                 Note::Sealed { segment } => {
                     self.tally.sealed();
                     self.journal.handle_sealed(segment);

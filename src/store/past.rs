@@ -21,9 +21,6 @@ use super::pages::guarded;
 use super::read::{ReadHandle, event_of, mark_of};
 use super::values::ValueReader;
 
-/// What a reaction counts for in a page's length.
-const REACTION_BYTES: usize = 64;
-
 /// Takes messages until there are enough, or until they are long enough together.
 struct Taken {
     states: Vec<MessageState>,
@@ -43,8 +40,7 @@ impl Taken {
     }
 
     fn take(&mut self, state: MessageState) {
-        let reactions: usize = state.reactions.values().map(|users| users.len()).sum();
-        self.bytes += state.content.len() + reactions * REACTION_BYTES;
+        self.bytes += state.weight();
         self.states.push(state);
         self.is_cut = self.bytes >= self.bytes_max;
     }
@@ -57,13 +53,17 @@ impl Taken {
 
 impl ReadHandle {
     /// Events behind `after`, oldest first and without holes, until they are about `bytes_max` of
-    /// records. The texts of deleted messages are empty.
+    /// records. None when the first of them is gone. The texts of deleted messages are empty.
     pub fn events(
         &self,
         conversation: &ConversationId,
         after: Seq,
         bytes_max: usize,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let tombstone = self.overlay().tombstone(conversation);
+        if tombstone.is_some_and(|tombstone| after < tombstone.last_seq) {
+            return Ok(Vec::new());
+        }
         guarded(|| {
             let prefix = Key::new(Kind::Page).conversation(conversation);
             let mut next = Seq(after.0.saturating_add(1));
@@ -181,6 +181,7 @@ impl ReadHandle {
         pivot: MessageId,
         taken: &mut Taken,
     ) -> Result<(), StoreError> {
+        let gone = self.gone_message(conversation);
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let to = prefix.clone().message(pivot);
         for pair in self.pages().scan_back(&prefix, &to) {
@@ -190,7 +191,7 @@ impl ReadHandle {
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
             let entries = page::read(&page)?;
-            for entry in entries.iter().rev().filter(|entry| entry.message != 0) {
+            for entry in entries.iter().rev().filter(|entry| entry.message > gone) {
                 if entry.message <= pivot.0 && !taken.is_full() {
                     taken.take(self.folded(conversation, entry)?);
                 }
@@ -206,6 +207,7 @@ impl ReadHandle {
         pivot: MessageId,
         taken: &mut Taken,
     ) -> Result<(), StoreError> {
+        let pivot = MessageId(pivot.0.max(self.gone_message(conversation)));
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let at = prefix.clone().message(pivot);
         // The pivot's own page may have newer ones, too.
@@ -332,9 +334,17 @@ impl ReadHandle {
         counted_max: u32,
     ) -> Result<StoredMarks, StoreError> {
         let prefix = Key::new(Kind::Mark).conversation(conversation);
+        let gone = self.gone_message(conversation);
         let mut found = StoredMarks::default();
-        for pair in self.pages().scan(&prefix).take(counted_max as usize) {
+        for pair in self.pages().scan(&prefix) {
+            if found.count >= counted_max {
+                break;
+            }
             let (_, value) = pair?;
+            // All marks are looked at only until the pages of a deletion are built.
+            if gone > 0 && mark_of(&value)?.message.0 <= gone {
+                continue;
+            }
             if found.count < MARKS_SHOWN_MAX {
                 found.marks.push(mark_of(&value)?);
             }
@@ -379,7 +389,11 @@ impl ReadHandle {
                     None => prefix.clone(),
                 };
                 let marks = self.pages().scan_from(&prefix, &from).map(|pair| mark_of(&pair?.1));
-                let is_behind = |mark: &Result<Mark, StoreError>| !matches!(mark, Ok(mark) if Some(&mark.user) == after.as_ref());
+                let gone = self.gone_message(conversation);
+                let is_behind = |mark: &Result<Mark, StoreError>| match mark {
+                    Ok(mark) => Some(&mark.user) != after.as_ref() && mark.message.0 > gone,
+                    Err(_) => true,
+                };
                 marks.filter(is_behind).take(*limit as usize + 1).collect()
             }
         }

@@ -92,12 +92,22 @@ impl ReadHandle {
         })
     }
 
+    /// How many deleted messages and conversations there are whose text pages or kept segments may have.
+    pub fn texts_to_erase(&self) -> Result<usize, StoreError> {
+        guarded(|| Ok(self.pages().scan(&Key::new(Kind::ToErase)).count()))
+    }
+
     /// Where the conversation stands in pages; all zero when they do not know it.
     pub fn header(&self, conversation: &ConversationId) -> Result<Header, StoreError> {
         let key = Key::new(Kind::Header).conversation(conversation);
-        Ok(match self.pages().get(&key)? {
+        let paged = match self.pages().get(&key)? {
             Some(value) => values::read_header(&value)?,
             None => Header::default(),
+        };
+        let tombstone = self.overlay().tombstone(conversation);
+        Ok(match tombstone.filter(|tombstone| tombstone.last_seq >= paged.last_seq) {
+            Some(tombstone) => tombstone.header(),
+            None => paged,
         })
     }
 
@@ -107,7 +117,9 @@ impl ReadHandle {
         user: &UserId,
     ) -> Result<Option<Mark>, StoreError> {
         let key = Key::new(Kind::Mark).conversation(conversation).user(user);
-        self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()
+        let gone = self.gone_message(conversation);
+        let mark = self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()?;
+        Ok(mark.filter(|mark| mark.message.0 > gone))
     }
 
     fn first_send(
@@ -129,7 +141,9 @@ impl ReadHandle {
             if let Some(value) = self.pages().get(&key)? {
                 let first = values::read_first_send(&value)?;
                 let age_ms = now.0.saturating_sub(first.created_at.0);
-                return Ok((age_ms <= CLIENT_MSG_ID_KEPT_MS).then_some(first));
+                let holds = age_ms <= CLIENT_MSG_ID_KEPT_MS
+                    && first.message.0 > self.gone_message(conversation);
+                return Ok(holds.then_some(first));
             }
         }
         Ok(None)
@@ -176,7 +190,13 @@ impl ReadHandle {
     ) -> Result<Option<MessageState>, StoreError> {
         let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
         let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
-        let page = self.pages().get(&key)?.ok_or(ValueError::Content)?;
+        let Some(page) = self.pages().get(&key)? else {
+            // Retention may have dropped the page and its index since the index was read.
+            return match self.page_with(conversation, id)? {
+                Some(_) => Err(ValueError::Content.into()),
+                None => Ok(None),
+            };
+        };
         let entries = page::read(&page)?;
         let entry = entries.iter().find(|entry| entry.message == id.0);
         entry.map(|entry| self.folded(conversation, entry)).transpose()
@@ -203,6 +223,9 @@ impl ReadHandle {
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<Seq>, StoreError> {
+        if id.0 <= self.gone_message(conversation) {
+            return Ok(None);
+        }
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let Some((_, value)) = self.pages().at_or_below(&prefix, &prefix.clone().message(id))?
         else {

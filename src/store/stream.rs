@@ -172,7 +172,7 @@ impl EventLog {
                 Record::Event { conversation, event } => {
                     page.push(here.behind(), self.shown(conversation, event)?);
                 }
-                Record::Mark { .. } => page.next = here.behind(),
+                Record::Mark { .. } | Record::Erased => page.next = here.behind(),
                 Record::Directory(DirectoryChange::ConversationImported(import)) => {
                     if !self.imported(here, import, page)? {
                         return Ok(false);
@@ -286,7 +286,8 @@ impl EventLog {
             }
         };
         let is_deleted = self.deletions.has(&conversation, message)
-            || self.read.is_deleted(&conversation, message)?;
+            || self.read.is_deleted(&conversation, message)?
+            || self.read.is_gone_message(&conversation, message)?;
         let event = if is_deleted { without_text(&event) } else { event };
         Ok(Happening::Event { conversation, event, is_deleted })
     }
@@ -379,6 +380,8 @@ impl ReadHandle {
         conversation: &ConversationId,
         seq: Seq,
     ) -> Result<Option<sled::IVec>, StoreError> {
+        let tombstone = self.overlay().tombstone(conversation);
+        let seq = tombstone.map_or(seq, |tombstone| seq.max(tombstone.last_seq.next()));
         let prefix = Key::new(Kind::Page).conversation(conversation);
         let key = prefix.clone().seq(seq);
         if let Some((_, value)) = self.pages().at_or_below(&prefix, &key)?

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use loquat::limits::QUESTIONS_MAX;
+use loquat::limits::{HISTORY_BYTES_MAX, QUESTIONS_MAX};
 use loquat::model::*;
 use loquat::node::core::Pressure;
 use loquat::node::links::AdminOrder;
@@ -15,11 +15,11 @@ use super::entry::{conversation, members, remove_member, user};
 use super::past;
 use super::world::{Mode, Setup, World};
 
-type Told = Arc<Mutex<Option<Answer>>>;
+pub type Told = Arc<Mutex<Option<Answer>>>;
 
 impl World {
     /// A question about a conversation, and where its answer will be.
-    fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
+    pub fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
         let answer = Arc::new(Mutex::new(None));
         let slot = answer.clone();
         let to = Box::new(move |answer| {
@@ -133,6 +133,50 @@ fn pages_are_the_same_wherever_their_messages_are() {
     check(Anchor::Before(MessageId(0)), 5, &[], false);
     check(Anchor::After(MessageId(u64::MAX)), 5, &[], false);
     world.finish();
+}
+
+/// What a page costs does not depend on how much was said since the last seal.
+#[test]
+fn long_messages_in_memory_are_cut_like_those_in_pages() {
+    for parent in [false, true] {
+        let mut world = World::new(Setup::default());
+        let (owner, ann) = (world.owner(1), world.enter(1, 1));
+        world.say(ann, "root");
+        let root = world.ids(ann)[0];
+        let text = "\u{10ffff}".repeat(10_000);
+        for _ in 0..30 {
+            world.send(
+                ann,
+                &json!({"type": "chat_message", "content": text, "parent_message_id": root}),
+            );
+        }
+        let all = world.ids(ann);
+        let mut found = Vec::new();
+        let mut after = MessageId(0);
+        loop {
+            let about = match parent {
+                true => About::Replies(RepliesQuery { parent: MessageId(root), after, limit: 200 }),
+                false => About::History(HistoryQuery { anchor: Anchor::After(after), limit: 200 }),
+            };
+            let page = page(&world.ask(owner, 1, identity(1), about));
+            let bytes: usize = page.messages.iter().map(|message| message.content.len()).sum();
+            assert!(bytes < HISTORY_BYTES_MAX + 40_001, "{bytes}");
+            found.extend(ids(&page));
+            if !page.has_more {
+                break;
+            }
+            after = MessageId(*found.last().unwrap());
+        }
+        assert_eq!(found, all[usize::from(parent)..]);
+        for anchor in [Anchor::Newest, Anchor::Around(MessageId(all[15]))] {
+            let about = About::History(HistoryQuery { anchor, limit: 200 });
+            let page = page(&world.ask(owner, 1, identity(1), about));
+            assert!(page.has_more && page.messages.len() <= 8, "{}", page.messages.len());
+            let from = all.iter().position(|id| *id == page.messages[0].id.0).unwrap();
+            assert_eq!(ids(&page), all[from..from + page.messages.len()]);
+        }
+        world.finish();
+    }
 }
 
 #[test]
@@ -398,6 +442,7 @@ fn a_store_that_cannot_be_read_and_too_many_questions_are_answers() {
     assert_eq!(told(&world.ask(owner, 1, identity(1), newest(1))), Some(Answer::Busy));
     world.send(ann, &past::ask("newest", 0, 50));
     assert_eq!(world.errors(ann), ["storage_unavailable", "rate_limited"]);
+    assert!(world.last(ann, "error")["retry_after_ms"].is_u64());
     world.reader_mode = Mode::Auto;
     while world.answer_load(owner) {}
     world.settle();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loquat::model::Version;
 use loquat::node::admin::AdminCommand;
-use loquat::node::ports::{LoadQuery, LoadResult, Past};
+use loquat::node::ports::{LoadQuery, LoadResult, Past, Record};
 use serde_json::json;
 
 use super::client::{Knock, chat, receipt};
@@ -194,6 +194,78 @@ fn resumed_says_how_far_everybody_has_read() {
     let resumed = world.last(dan, "resumed");
     let expected = json!({"1": ids[2], "2": ids[1], "3": ids[0]});
     assert_eq!((&resumed["marks"], &resumed["marks_count"]), (&expected, &json!(3)));
+    world.finish();
+}
+
+/// Somebody comes back, and while its marks are read, or after that, the newest mark of somebody else
+/// leaves memory for pages.
+fn resumed_while_a_mark_is_sealed(is_read_before: bool) {
+    let (mut world, ann) = told(3, 3);
+    let (core, cid) = (world.owner(1), world.enter(3, 1));
+    let ids = world.ids(ann);
+    world.send(cid, &receipt(ids[1]));
+    world.advance(1_000);
+    world.hang_up(cid);
+    world.reader_mode = Mode::Held;
+    let bob = world.knock(Knock { core, user: 2, since: Some(3), ..Knock::default() });
+    world.settle();
+    while !matches!(&world.seats[core].loads[0].query, LoadQuery::Past(_)) {
+        world.answer_load(core);
+        world.settle();
+    }
+    let request = world.seats[core].loads.pop_front().unwrap();
+    let early = world.store.answer(&request);
+    if is_read_before {
+        world.say(ann, "more");
+        world.sockets[bob].room = Some(0);
+        world.reply_load(core, request.ticket, early.clone());
+        world.settle();
+    }
+    world.seal();
+    world.advance(1_000);
+    if !is_read_before {
+        world.reply_load(core, request.ticket, early);
+    }
+    world.reader_mode = Mode::Auto;
+    world.take(bob, None);
+    while world.answer_load(core) {}
+    world.settle();
+    let resumed = world.last(bob, "resumed");
+    assert_eq!(resumed["marks"]["3"], json!(ids[1]), "{resumed}");
+    world.finish();
+}
+
+#[test]
+fn a_mark_that_is_sealed_while_marks_are_read_is_told() {
+    resumed_while_a_mark_is_sealed(false);
+    resumed_while_a_mark_is_sealed(true);
+}
+
+#[test]
+fn pages_that_know_more_than_the_shard_was_told_double_nothing() {
+    let (mut world, ann) = told(3, 3);
+    world.log_mode = Mode::Held;
+    world.say(ann, "on disk, but that is not known yet");
+    world.reader_mode = Mode::Held;
+    let core = world.owner(1);
+    let bob = world.knock(Knock { core, user: 2, since: Some(0), ..Knock::default() });
+    world.settle();
+    while !matches!(&world.seats[core].loads[0].query, LoadQuery::Past(_)) {
+        world.answer_load(core);
+        world.settle();
+    }
+    let request = world.seats[core].loads.pop_front().unwrap();
+    let (_, record) = world.seats[core].log.back().unwrap();
+    let Record::Event { event, .. } = record else { panic!("{record:?}") };
+    let known = world.store.events[&request.conversation].iter().cloned().map(Arc::new);
+    let events = known.chain([event.clone()]).collect();
+    world.reply_load(core, request.ticket, LoadResult::Past(Past::Events(events)));
+    world.reader_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(world.seqs(bob), [1, 2, 3]);
+    world.log_mode = Mode::Auto;
+    world.settle();
+    assert_eq!(world.seqs(bob), [1, 2, 3, 4]);
     world.finish();
 }
 

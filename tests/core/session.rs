@@ -152,3 +152,40 @@ fn a_member_who_was_removed_while_the_token_was_looked_at_does_not_come_back_by_
     assert_eq!(world.close_code(bob), Some(4004));
     world.finish();
 }
+
+#[test]
+fn one_newer_token_at_a_time_is_looked_at() {
+    for wide_threshold in [1, 1_024] {
+        let mut world = patient(Setup { cores: 2, wide_threshold, ..Setup::default() });
+        let owner = world.owner(1);
+        world.connect(Knock { core: owner, ..Knock::default() });
+        let short = token(&world, 2, 100);
+        let bob = enter_with(&mut world, 1 - owner, &short);
+        world.reader_mode = Mode::Held;
+        let newer = token(&world, 2, 900);
+        let refresh =
+            |name: &str| json!({"type": "token_refresh", "ref": name, "token": newer.clone()});
+        for n in 0..50 {
+            world.send(bob, &refresh(&format!("t{n}")));
+        }
+        assert_eq!(world.seats[owner].loads.len(), 1);
+        assert_eq!(world.errors(bob), ["rate_limited"; 49]);
+        assert!(world.last(bob, "error")["retry_after_ms"].is_u64());
+        world.reader_mode = Mode::Auto;
+        while world.answer_load(owner) {}
+        world.settle();
+        assert_eq!(world.last(bob, "ack")["ref"], "t0");
+        // Neither an answer nor a failure is in the way of the next one.
+        world.reader_mode = Mode::Fails;
+        world.send(bob, &refresh("fails"));
+        let error = world.last(bob, "error");
+        assert_eq!(
+            (&error["code"], &error["ref"]),
+            (&json!("storage_unavailable"), &json!("fails"))
+        );
+        world.reader_mode = Mode::Auto;
+        world.send(bob, &refresh("last"));
+        assert_eq!(world.last(bob, "ack")["ref"], "last");
+        world.finish();
+    }
+}

@@ -1,7 +1,7 @@
 //! Readers that do not keep up, and writes that are cut anywhere.
 
 use loquat::limits::{Limits, Rate};
-use loquat::model::Version;
+use loquat::model::{Now, Version};
 use loquat::node::admin::AdminCommand;
 use loquat::node::connection::Buckets;
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::client::{Knock, receipt, typing};
 use super::decode::{Seen, masked};
 use super::entry::{conversation, user};
 use super::pump::End;
-use super::world::{Setup, World};
+use super::world::{Mode, Setup, World};
 
 #[test]
 fn writes_cut_at_every_size_never_mix_frames() {
@@ -61,9 +61,12 @@ fn over_half_of_its_outbox_a_reader_loses_typing_and_nothing_else() {
         world.say(ann, &"x".repeat(9_000));
     }
     world.send(cid, &typing());
+    world.enter(4, 1);
+    world.advance(100);
     world.take(bob, None);
     assert_eq!(world.contents(bob).len(), 20);
     assert_eq!(world.count(bob, "typing_indicator"), before);
+    assert_eq!(world.last(bob, "user_status")["user_id"], json!(4));
     assert_eq!(world.count(ann, "typing_indicator"), 1);
     world.finish();
 }
@@ -280,5 +283,36 @@ fn a_slow_peer_is_not_waited_for_without_end() {
     world.take(bob, Some(1));
     world.advance(1_000);
     assert_eq!(world.end(bob), Some(End::Reset));
+    world.finish();
+}
+
+/// Its last batch is cut when somebody enters, and what is told after that in the same turn is for it.
+#[test]
+fn who_falls_behind_in_the_middle_of_a_turn_hears_of_the_rest_of_it() {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.advance(100);
+    world.sockets[bob].room = Some(0);
+    for _ in 0..26 {
+        world.say(ann, &"x".repeat(9_600));
+    }
+    (world.log_mode, world.reader_mode) = (Mode::Held, Mode::Held);
+    let cid = world.enter(3, 1);
+    world.answer_load(0);
+    world.settle();
+    world.say(ann, &"x".repeat(9_600));
+    world.enter(4, 1);
+    // All in one turn: the message is on disk, Dan is admitted, and Cid is announced.
+    world.now = Now { mono: world.now.mono.after(50), ..world.now };
+    world.durable(0, usize::MAX);
+    while world.answer_load(0) {}
+    world.turn(0);
+    (world.log_mode, world.reader_mode) = (Mode::Auto, Mode::Auto);
+    world.settle();
+    world.take(bob, None);
+    assert_eq!((world.contents(bob).len(), world.is_open(cid)), (27, true));
+    let online = world.seen(bob).iter().filter(|seen| seen.kind() == "user_status");
+    let online: Vec<_> = online.map(|seen| seen.json().unwrap()["user_id"].clone()).collect();
+    assert!(online.contains(&json!(3)), "{online:?}");
     world.finish();
 }

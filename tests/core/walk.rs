@@ -1,13 +1,18 @@
-//! A random walk: clients, commands, a slow disk, slow readers, cut writes, hang-ups. The checks of
-//! [`World::check`] hold after every step; at the end, with all faults off, everybody who is still
-//! there has seen everything, and nothing is left.
+//! A random walk: clients, commands, a slow disk, slow readers, cut writes, hang-ups, kicks, reloads,
+//! short memory. The checks of [`World::check`] hold after every step; at the end the cores stop, or,
+//! with all faults off, everybody who is still there has seen everything, and nothing is left.
 //!
-//! One seed is one walk, to the byte. A failure names its seed: `LOQUAT_WALK=seed` runs that one.
+//! One seed is one walk, to the byte. A failure names its seed: `LOQUAT_WALK=seed` runs that one, and
+//! `LOQUAT_WALKS=count` so many.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use loquat::limits::Limits;
-use loquat::model::{ConversationId, Version};
+use loquat::model::{ConversationId, UserId, Version};
+use loquat::node::admin::AdminCommand;
+use loquat::node::core::Pressure;
 use loquat::node::ports::FromLog;
 use serde_json::{Value, json};
 
@@ -43,6 +48,8 @@ struct Walk {
     world: World,
     dice: Dice,
     open: Vec<usize>,
+    /// Of each client.
+    users: Vec<u64>,
     sent: u64,
     /// What this seed may do at all: a swarm of different walks.
     faults: u64,
@@ -65,8 +72,9 @@ impl Walk {
             },
             ..Setup::default()
         };
-        let faults = dice.roll(256);
-        Walk { world: World::new(setup), dice, open: Vec::new(), sent: 0, faults }
+        let faults = dice.roll(1 << 12);
+        let (open, users) = (Vec::new(), Vec::new());
+        Walk { world: World::new(setup), dice, open, users, sent: 0, faults }
     }
 
     fn may(&self, fault: u64) -> bool {
@@ -74,7 +82,7 @@ impl Walk {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(24) {
+        match self.dice.roll(26) {
             0..3 => self.knock(),
             3..12 => self.command(),
             12 => self.leave(),
@@ -105,6 +113,9 @@ impl Walk {
                 let core = self.core();
                 self.world.turn(core);
             }
+            21 if self.may(8) => self.admin(),
+            22 if self.may(9) => self.reload(),
+            23 if self.may(10) => self.press(),
             _ => self.world.settle(),
         }
         self.world.check();
@@ -129,9 +140,10 @@ impl Walk {
         let durable = self.world.store.durable_seq(&id);
         // Sometimes from the future.
         let since = (self.dice.roll(2) == 0).then(|| self.dice.roll(durable + 2));
+        let user = 1 + self.dice.roll(5);
         let knock = Knock {
             core: self.core(),
-            user: 1 + self.dice.roll(5),
+            user,
             conversation,
             since,
             version: self.dice.pick(&[Version::V1, Version::V2]),
@@ -140,6 +152,39 @@ impl Walk {
         };
         let client = self.world.knock(knock);
         self.open.push(client);
+        self.users.resize(client + 1, user);
+    }
+
+    fn admin(&mut self) {
+        let user = UserId::from_number(1 + self.dice.roll(5)).unwrap();
+        let of = 1 + self.dice.roll(CONVERSATIONS);
+        let conversation = ConversationId::from_number(of).unwrap();
+        let command = match self.dice.roll(4) {
+            0 => AdminCommand::Revoke { user, issued_before: Some(self.world.now.wall) },
+            _ => AdminCommand::Kick { conversation, user },
+        };
+        let core = self.world.owner(of);
+        self.world.admin(core, command);
+    }
+
+    /// SIGHUP.
+    fn reload(&mut self) {
+        let outbox_bytes = self.dice.pick(&[600, 3_000, 256 * 1024]);
+        let limits = Limits { outbox_bytes, ..self.world.setup.limits.clone() };
+        let (core, now) = (self.core(), self.world.now);
+        let reloadable = Arc::new(self.world.reloadable(limits));
+        self.world.seats[core].core.reload(reloadable, now);
+        self.world.wake(core);
+    }
+
+    /// Memory runs short, for a moment.
+    fn press(&mut self) {
+        let (core, now) = (self.core(), self.world.now);
+        let pressure = self.dice.pick(&[Pressure::Shed, Pressure::RefuseSends]);
+        self.world.seats[core].core.set_pressure(pressure, now);
+        self.world.settle();
+        self.world.seats[core].core.set_pressure(Pressure::None, now);
+        self.world.wake(core);
     }
 
     fn message(&mut self) -> Value {
@@ -156,7 +201,11 @@ impl Walk {
         let ids = self.world.ids(client);
         let id = if ids.is_empty() { 1 } else { self.dice.pick(&ids) };
         let is_v2 = self.world.count(client, "hello") > 0;
-        let mut frame = match self.dice.roll(12) {
+        let mut frame = match self.dice.roll(13) {
+            12 => {
+                let of = self.dice.pick(&[self.users[client], self.users[client], 1]);
+                json!({"type": "token_refresh", "token": self.world.token(of)})
+            }
             10.. if is_v2 => {
                 let place = self.dice.pick(&["newest", "before", "after", "around"]);
                 past::ask(place, id + self.dice.roll(2), self.dice.pick(&[1, 2, 5, 200]))
@@ -237,7 +286,7 @@ impl Walk {
             world.tell(core, FromLog::Accepting(true));
         }
         world.settle();
-        world.advance(5_000);
+        world.advance(6_000);
         let open: Vec<_> = self.open.iter().copied().filter(|&c| world.is_open(c)).collect();
         for conversation in 1..=CONVERSATIONS {
             let id = ConversationId::from_number(conversation).unwrap();
@@ -246,14 +295,60 @@ impl Walk {
             let Some(&speaker) = here.first() else { continue };
             world.send(speaker, &chat("the last word"));
             world.advance(100);
+            let users: BTreeSet<u64> = here.iter().map(|&client| self.users[client]).collect();
             for client in here {
                 let last = world.contents(client).pop();
                 assert_eq!(last.as_deref(), Some("the last word"), "client {client}");
                 assert!(world.sockets[client].decoder.is_level(), "client {client}");
                 assert_eq!(world.clients[client].since, None, "client {client} is not told");
+                assert_eq!(online(world, client), users, "client {client} knows who is here");
             }
         }
     }
+}
+
+/// Who is online, by all that a client was told.
+fn online(world: &World, client: usize) -> BTreeSet<u64> {
+    let mut online = BTreeSet::new();
+    for json in world.seen(client).iter().filter_map(|seen| seen.json()) {
+        let user = json["user_id"].as_u64();
+        match (json["type"].as_str(), json["status"].as_str()) {
+            (Some("presence"), _) => {
+                online = serde_json::from_value(json["online"].clone()).unwrap();
+            }
+            (Some("user_status"), Some("online")) => online.extend(user),
+            (Some("user_status"), _) => online.retain(|other| Some(*other) != user),
+            _ => {}
+        }
+    }
+    online
+}
+
+/// Stops all cores, while everybody is as the walk left them: it ends, and nothing is lost of what was
+/// decided.
+fn stop(mut walk: Walk) {
+    let world = &mut walk.world;
+    for core in 0..world.seats.len() {
+        let now = world.now;
+        world.seats[core].core.begin_drain(5_000, now);
+        world.wake(core);
+        if walk.dice.roll(2) == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    world.log_mode = Mode::Auto;
+    world.lease_mode = Mode::Auto;
+    world.reader_mode = Mode::Auto;
+    world.stands_still = None;
+    world.advance(5_000);
+    for core in 0..world.seats.len() {
+        world.wake(core);
+    }
+    for _ in 0..5 {
+        world.advance(5_000);
+    }
+    walk.world.finish_stopped();
 }
 
 /// Runs one walk; answers a hash of all that anybody saw.
@@ -261,6 +356,10 @@ fn walk(seed: u64) -> u64 {
     let mut walk = Walk::new(seed);
     for _ in 0..STEPS {
         walk.step();
+    }
+    if walk.may(11) {
+        stop(walk);
+        return 0;
     }
     walk.calm();
     let mut hash = DefaultHasher::new();
@@ -283,7 +382,8 @@ fn a_random_walk_keeps_the_promises() {
             walk(seed.parse().expect("LOQUAT_WALK is a seed"));
         }
         Err(_) => {
-            (0..SEEDS).for_each(|seed| {
+            let seeds = std::env::var("LOQUAT_WALKS").ok().and_then(|seeds| seeds.parse().ok());
+            (0..seeds.unwrap_or(SEEDS)).for_each(|seed| {
                 named(seed);
             });
         }

@@ -202,3 +202,28 @@ fn what_was_meant_for_a_far_socket_never_reaches_its_slots_next_tenant() {
     assert!(world.is_open(next));
     world.finish();
 }
+
+/// While the news that a socket fell behind is on its way, its conversation goes on.
+#[test]
+fn who_falls_behind_on_another_core_hears_who_came_meanwhile() {
+    let mut world = World::new(Setup { cores: 2, wide_threshold: 1, ..Setup::default() });
+    let owner = world.owner(1);
+    let ann = world.connect(Knock { core: owner, ..Knock::default() });
+    let bob = world.connect(Knock { core: 1 - owner, user: 2, ..Knock::default() });
+    world.advance(100);
+    world.sockets[bob].room = Some(0);
+    for _ in 0..26 {
+        world.say(ann, &"x".repeat(9_600));
+    }
+    world.connect(Knock { core: owner, user: 3, ..Knock::default() });
+    world.stands_still = Some(1 - owner);
+    // Bob will fall behind by this one; Cid is announced before the owner hears of that.
+    world.say(ann, &"x".repeat(9_600));
+    world.advance(100);
+    world.stands_still = None;
+    world.settle();
+    world.take(bob, None);
+    assert_eq!(world.contents(bob).len(), 27);
+    assert_eq!(world.last(bob, "user_status")["user_id"], serde_json::json!(3));
+    world.finish();
+}

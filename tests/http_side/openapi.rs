@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use loquat::http;
+use loquat::model::{MessageId, Seq};
+use loquat::node::admin::AdminAnswer;
 use serde_json::Value;
 
 use crate::api::server;
-use crate::stand_in::{Answer, Server, admin_request, token};
+use crate::stand_in::{Answer, CREATED_AT, Mood, Server, admin_request, token};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -176,5 +178,21 @@ fn answers_have_the_shapes_that_are_described() {
     check("GET /admin/conversations/7/members", &format!("{conversation}/members"), "", 200);
     check("PUT /admin/conversations/7/members/2", &member, r#"{"role":"member"}"#, 200);
     check("PUT /admin/users/2", "/admin/users/{user}", r#"{"first_name":"Bob"}"#, 200);
+    let retention = r#"{"retention_days":null}"#;
+    check(
+        "PUT /admin/conversations/7/retention",
+        &format!("{conversation}/retention"),
+        retention,
+        200,
+    );
+    check("POST /admin/users/2/erase", "/admin/users/{user}/erase", "", 202);
+    check("GET /admin/users/1/erase", "/admin/users/{user}/erase", "", 200);
+    check("GET /admin/users/2/erase", "/admin/users/{user}/erase", "", 200);
+    let numbered =
+        AdminAnswer::Numbered { message: MessageId(5), seq: Seq(9), created_at: CREATED_AT };
+    *server.world.mood.lock().unwrap() = Mood::Answers(numbered);
+    let post = r#"{"content":"x","system":true}"#;
+    let messages = format!("{conversation}/messages");
+    check("POST /admin/conversations/7/messages", &messages, post, 201);
     check("POST /admin/users/2/revoke", "/admin/users/{user}/revoke", r#"{"x":1}"#, 400);
 }

@@ -15,7 +15,7 @@ use loquat::http::{
     Memberships, Metrics, Questions, Shards, Unreadable, Vitals,
 };
 use loquat::limits::Limits;
-use loquat::model::{Access, ConversationId, Identity, Role, UserId, Wall};
+use loquat::model::{Access, ConversationId, Erasure, Identity, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
 use loquat::node::core::Reloadable;
 use loquat::node::question::{self, AnswerTo, Question};
@@ -101,6 +101,17 @@ impl Directory for World {
         self.readable()?;
         let all = self.conversations.keys();
         Ok(all.filter(|id| after.is_none_or(|after| *id > after)).take(limit).map(entry).collect())
+    }
+
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable> {
+        self.readable()?;
+        let begun_at = CREATED_AT;
+        let done = Erasure::Done { begun_at, done_at: begun_at, messages: 3, reactions: 1 };
+        Ok(match user.to_string().as_str() {
+            "1" => Some(Erasure::Running { begun_at }),
+            "2" => Some(done),
+            _ => None,
+        })
     }
 
     fn members(

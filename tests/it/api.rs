@@ -387,3 +387,35 @@ async fn pages_of_other_origins_and_bad_input_are_refused() {
         (0, &json!(false))
     );
 }
+
+#[tokio::test]
+async fn what_was_deleted_with_its_conversation_is_read_by_nobody() {
+    let mut server = Server::with(&[("access", "open")]);
+    let mut ann = server.join("1", &person(1)).await;
+    let id = ann.say("not to be read").await["message"]["id"].clone();
+    server.admin().must("DELETE", "/admin/conversations/1", None).await;
+    let paths = ["/1".to_owned(), "/1/messages".to_owned(), format!("/1/messages/{id}/edits")];
+    for is_restarted in [false, true] {
+        if is_restarted {
+            server.restart();
+        }
+        for path in &paths {
+            let answer = get(&server, &person(1), path).await;
+            assert_eq!(answer.code(), (403, "forbidden"), "{path}, restarted: {is_restarted}");
+        }
+        assert_eq!(listed(&must(&server, &person(1), "").await), Vec::<Value>::new());
+    }
+    server.admin().must("PUT", "/admin/conversations/1", None).await;
+    for is_restarted in [false, true] {
+        if is_restarted {
+            server.restart();
+        }
+        assert!(messages(&must(&server, &person(1), "/1/messages").await).is_empty());
+        let edits = get(&server, &person(1), &paths[2]).await;
+        assert_eq!(edits.code(), (404, "not_found"));
+    }
+    let anew = server.join("1", &person(2)).await.say("to be read").await;
+    let page = must(&server, &person(1), "/1/messages").await;
+    assert_eq!(messages(&page).len(), 1);
+    assert_eq!((&messages(&page)[0]["id"], &page["seq"]), (&anew["message"]["id"], &json!(2)));
+}

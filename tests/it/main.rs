@@ -7,6 +7,7 @@ mod churn;
 mod crash;
 mod drain;
 mod edits;
+mod erasing;
 mod errors;
 mod framing;
 mod handshake;

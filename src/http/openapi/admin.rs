@@ -1,8 +1,9 @@
 //! Rows of the admin port.
 
 use super::shapes::{
-    ConversationEntries, ConversationEntry, ConversationName, Cursor, Id, Import, ImportFailure,
-    Limit, MemberBody, Members, Membership, Number, Profile, ProfileBody, RevokeBody,
+    ConversationEntries, ConversationEntry, ConversationName, Cursor, Erasure, Id, Import,
+    ImportFailure, Limit, MemberBody, Members, Membership, Number, PostBody, Posted, Profile,
+    ProfileBody, Retention, RetentionBody, RevokeBody,
 };
 use super::{Row, delete, get, post, put};
 
@@ -18,6 +19,37 @@ pub fn rows() -> Vec<Row> {
         put("/admin/conversations/{conversation}", "create_conversation", "Creates a conversation")
             .answers::<ConversationName>(201, "created")
             .answers::<ConversationName>(200, "it was there"),
+        delete(
+            "/admin/conversations/{conversation}",
+            "delete_conversation",
+            "Deletes it and closes its sockets; it can be created again, empty",
+        )
+        .answers_bare(204, "done")
+        .fails(404, NO_CONVERSATION),
+        put(
+            "/admin/conversations/{conversation}/retention",
+            "set_retention",
+            "The age at which its messages are dropped",
+        )
+        .takes::<RetentionBody>()
+        .answers::<Retention>(200, "done")
+        .fails(404, NO_CONVERSATION),
+        post(
+            "/admin/conversations/{conversation}/messages",
+            "post_message",
+            "Says something as a user or as the system",
+        )
+        .takes::<PostBody>()
+        .answers::<Posted>(201, "stored, now or, under the same client_msg_id, before")
+        .fails(404, "no such conversation, or no such message to answer")
+        .fails(409, "another message was sent under this client_msg_id"),
+        delete(
+            "/admin/conversations/{conversation}/messages/{message}",
+            "delete_message",
+            "Deletes a message, whoever sent it",
+        )
+        .answers_bare(204, "done")
+        .fails(404, "no such conversation, or no such message in it"),
         get("/admin/conversations/{conversation}", "created_conversation", "One of them")
             .answers::<ConversationEntry>(200, "when it was created")
             .fails(404, NO_CONVERSATION),
@@ -54,6 +86,11 @@ pub fn rows() -> Vec<Row> {
         post("/admin/users/{user}/revoke", "revoke", "Refuses tokens issued before a time")
             .takes::<RevokeBody>()
             .answers_bare(204, "done"),
+        post("/admin/users/{user}/erase", "erase_user", "Begins to erase all that is the user's")
+            .answers::<Erasure>(202, "it has begun, and goes on over restarts"),
+        get("/admin/users/{user}/erase", "erasure", "How far it is")
+            .answers::<Erasure>(200, "running or done")
+            .fails(404, "nobody asked for it"),
         get("/admin/events", "events", "What happened, in the order of the log: lines of JSON")
             .asks::<Cursor>("after", "from the first event on if left out")
             .asks::<Number>("wait", "seconds to wait for something new, 0 to 60")

@@ -215,6 +215,64 @@ pub struct RevokeBody {
     issued_before: String,
 }
 
+/// Either `user_id` or `system`.
+#[derive(ToSchema)]
+pub struct PostBody {
+    content: String,
+    #[schema(required = false)]
+    user_id: Id,
+    #[schema(required = false)]
+    system: bool,
+    #[schema(required = false)]
+    parent_message_id: Option<u64>,
+    /// 1 to 64 bytes.
+    #[schema(required = false)]
+    client_msg_id: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct Posted {
+    id: u64,
+    seq: u64,
+    created_at: String,
+}
+
+/// Days, 1 to 36500, or null for the server's.
+#[derive(ToSchema)]
+pub struct RetentionBody {
+    #[schema(required = true)]
+    retention_days: Option<u32>,
+}
+
+#[derive(ToSchema)]
+pub struct Retention {
+    conversation_id: Id,
+    #[schema(required = true)]
+    retention_days: Option<u32>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureStatus {
+    Running,
+    Done,
+}
+
+/// The counts come when it is done.
+#[derive(ToSchema)]
+pub struct Erasure {
+    user_id: Id,
+    status: ErasureStatus,
+    #[schema(required = false)]
+    begun_at: String,
+    #[schema(required = false)]
+    done_at: String,
+    #[schema(required = false)]
+    messages: u64,
+    #[schema(required = false)]
+    reactions: u64,
+}
+
 /// Where in the log; opaque.
 #[derive(ToSchema)]
 #[schema(value_type = String)]

@@ -43,6 +43,8 @@ pub(super) struct Asker<'a> {
     pub place: &'a mut Place,
     /// Questions about the past that are under way.
     pub questions: &'a mut u8,
+    /// A newer token is being looked at.
+    pub is_refreshing: &'a mut bool,
     pub outbox: &'a mut Outbox,
     pub limits: &'a Limits,
     pub counters: &'a CoreCounters,
@@ -128,11 +130,7 @@ impl Asker<'_> {
                     self.outbox.push_own(|out| json::reply(out, &Reply::Pong { reference, seq }));
                 }
                 SessionCommand::RefreshToken { token } => {
-                    let reference = request.reference.map(Cow::into_owned);
-                    match self.verified(&token, verifier) {
-                        Ok(identity) => self.refresh(identity, reference, shard, links),
-                        Err(refusal) => refuse(self.outbox, refusal, reference, self.counters),
-                    }
+                    self.refresh(&token, request.reference, verifier, (shard, links));
                 }
                 SessionCommand::History(query) => {
                     self.ask(query, request.reference, shard, links);
@@ -150,14 +148,29 @@ impl Asker<'_> {
         if identity.user == *self.user { Ok(identity) } else { Err(OTHER_USER) }
     }
 
+    /// One at a time: what waits for the store is bounded, and the last one that was sent is the last one
+    /// that is taken.
     fn refresh<S>(
         &mut self,
-        identity: Identity,
-        reference: Option<String>,
-        shard: &mut Shard,
-        links: &mut Links<S, Adoption>,
+        token: &str,
+        reference: Option<Cow<'_, str>>,
+        verifier: &Verifier,
+        (shard, links): (&mut Shard, &mut Links<S, Adoption>),
     ) {
-        let (session, identity) = (self.session, Arc::new(identity));
+        let is_congested = match &*self.place {
+            Place::Here { .. } => false,
+            Place::Far { owner, .. } => links.peer(*owner).is_congested(),
+        };
+        if *self.is_refreshing || is_congested {
+            return self.slow_down(PAUSE_MS, reference);
+        }
+        let reference = reference.map(Cow::into_owned);
+        let identity = match self.verified(token, verifier) {
+            Ok(identity) => Arc::new(identity),
+            Err(refusal) => return refuse(self.outbox, refusal, reference, self.counters),
+        };
+        let session = self.session;
+        *self.is_refreshing = true;
         match &*self.place {
             Place::Here { room } => shard.refresh(*room, session, identity, reference),
             Place::Far { owner, .. } => {

@@ -1,8 +1,10 @@
 //! Sockets here that follow the log instead of getting each batch: falling behind, pieces, becoming
 //! level. Who feeds them is the owner's shard (`node/shard/follow.rs`).
 
+use std::sync::Arc;
+
 use super::Core;
-use crate::model::{Ack, ConversationId, Identity, Now, Reply, Seq};
+use crate::model::{Ack, ConversationId, Identity, Now, Refusal, Reply, Seq};
 use crate::node::connection::{Phase, Place, TokenTime};
 use crate::node::mail::{Mail, Pace};
 use crate::telemetry::Counter;
@@ -19,23 +21,40 @@ impl<S> Core<S> {
         self.counters.increment(Counter::CatchUps);
         match open.place.clone() {
             Place::Here { room } => self.shard.fall_behind(room, session, at),
-            Place::Far { conversation, owner, .. } => {
-                self.forget_live(&conversation, session);
+            Place::Far { owner, .. } => {
                 self.links.peer(owner).send(Mail::FallBehind { session, at });
             }
         }
         self.feed_if_hungry(slot);
     }
 
+    /// The owner knows that the socket follows. Until then batches brought it what is no event.
+    pub(super) fn follows(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        let session = connection.session;
+        if let Phase::Open(open) = &connection.phase
+            && let Place::Far { conversation, .. } = &open.place
+        {
+            let conversation = conversation.clone();
+            self.forget_live(&conversation, session);
+        }
+    }
+
     /// Batches for this conversation's sockets here found no room on the way.
     pub(super) fn batches_lost(&mut self, conversation: &ConversationId, now: Now) {
         let Some(far) = self.far.get(conversation) else { return };
         for session in far.locals.clone() {
-            if let Some(slot) = self.slot_of(session) {
+            if let Some(slot) = self.slot_of(session)
+                && self.is_live(slot)
+            {
                 self.connections[slot as usize].note_queueing(now.mono);
                 self.fall_behind(slot);
             }
         }
+    }
+
+    fn is_live(&self, slot: u32) -> bool {
+        matches!(&self.connections[slot as usize].phase, Phase::Open(open) if open.pace == Pace::Live)
     }
 
     /// Asks for the next piece when the last one is taken.
@@ -85,21 +104,26 @@ impl<S> Core<S> {
         self.push_frames(slot, now, |out| json::reply(out, reply));
     }
 
-    /// The socket goes on with a newer token.
+    /// The socket goes on with a newer token, or with the one that it has.
     pub(super) fn refreshed(
         &mut self,
         slot: u32,
-        identity: &Identity,
+        outcome: Result<Arc<Identity>, Refusal>,
         reference: Option<String>,
         now: Now,
     ) {
-        if let Phase::Open(open) = &mut self.connections[slot as usize].phase {
-            open.issued_at_ms = identity.issued_at_ms;
-            open.token = Some(TokenTime::new(identity.expires_at_ms, now));
-        }
-        let ack = Reply::Ack(Ack { reference, ..Ack::default() });
-        self.count_reply(&ack);
-        self.push_frames(slot, now, |out| json::reply(out, &ack));
+        let Phase::Open(open) = &mut self.connections[slot as usize].phase else { return };
+        open.is_refreshing = false;
+        let reply = match outcome {
+            Ok(identity) => {
+                open.issued_at_ms = identity.issued_at_ms;
+                open.token = Some(TokenTime::new(identity.expires_at_ms, now));
+                Reply::Ack(Ack { reference, ..Ack::default() })
+            }
+            Err(refusal) => Reply::Error { refusal, reference },
+        };
+        self.count_reply(&reply);
+        self.push_frames(slot, now, |out| json::reply(out, &reply));
         self.arm(slot);
     }
 }

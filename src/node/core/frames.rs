@@ -93,7 +93,8 @@ impl<S> Core<S> {
             }
             Found::Text(text) => {
                 let rules = json::JsonRules::of(limits, open.version);
-                let Open { user, version, through, guard, place, questions, .. } = open;
+                let Open { user, version, through, guard, place, questions, is_refreshing, .. } =
+                    open;
                 let (version, through) = (*version, *through);
                 let mut asker = Asker {
                     session,
@@ -103,6 +104,7 @@ impl<S> Core<S> {
                     guard,
                     place,
                     questions,
+                    is_refreshing,
                     outbox,
                     limits,
                     counters,

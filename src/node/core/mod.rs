@@ -99,7 +99,7 @@ pub struct CoreSettings {
 /// A conversation of another core with sockets here.
 #[derive(Default)]
 struct Far {
-    /// The live ones.
+    /// The live ones, and those of which the owner does not know yet that they fell behind.
     locals: Vec<SessionId>,
 }
 

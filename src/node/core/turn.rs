@@ -99,6 +99,7 @@ impl<S> Core<S> {
             Mail::Narrow { conversation } => {
                 self.wide.remove(&conversation);
             }
+            Mail::ReadAnew => self.shard.shrink(),
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
             Mail::Quiet => self.heard.quiet += 1,
             Mail::Settled => self.heard.settled += 1,
@@ -194,17 +195,20 @@ impl<S> Core<S> {
             }
             connection.note_queueing(now.mono);
             let Phase::Open(open) = &mut connection.phase else { continue };
-            if open.pace != Pace::Live {
-                // It fell behind while this was on its way, and is fed from before it.
-                continue;
-            }
-            open.through = shared.batch().through();
             let outbox = &mut connection.outbox;
-            let is_behind = outbox.backlog_bytes() > bytes_max / 2;
-            let level = if is_behind { Level::Behind } else { Level::Level };
+            let is_live = open.pace == Pace::Live;
+            let level = match outbox.backlog_bytes() > bytes_max / 2 {
+                // It fell behind while this was on its way, and is fed from before it.
+                _ if !is_live => Level::Following,
+                true => Level::Behind,
+                false => Level::Level,
+            };
             delivered += outbox.push_batch(shared, &open.user, open.version, level);
-            if outbox.backlog_bytes() > bytes_max {
-                self.fall_behind(session.slot);
+            if is_live {
+                open.through = shared.batch().through();
+                if outbox.backlog_bytes() > bytes_max {
+                    self.fall_behind(session.slot);
+                }
             }
             self.attend(session.slot);
         }
@@ -225,10 +229,11 @@ impl<S> Core<S> {
                 self.admitted(slot, Admittance { room, seq, pace, owner: from }, now);
             }
             Told::Piece { frames, through } => self.piece(slot, &frames, through, now),
+            Told::Follows => self.follows(slot),
             Told::Level { seq } => self.level(slot, seq),
             Told::Answer(reply) => self.answered(slot, &reply, now),
-            Told::Refreshed { identity, reference } => {
-                self.refreshed(slot, &identity, reference, now);
+            Told::Refreshed { outcome, reference } => {
+                self.refreshed(slot, outcome, reference, now);
             }
             Told::Refused(reason) => self.reject(slot, reason, now),
             Told::Unavailable => {
@@ -304,6 +309,7 @@ impl<S> Core<S> {
             ends_at: now.mono.after(self.settings.max_session_ms),
             token: (version == Version::V2).then(|| TokenTime::new(identity.expires_at_ms, now)),
             questions: 0,
+            is_refreshing: false,
         }));
         if version == Version::V2 {
             // The guide has no such frame: v2 clients learn where they stand.
@@ -344,13 +350,16 @@ impl<S> Core<S> {
             peer.send(match &news {
                 News::Wide(conversation) => Mail::Wide { conversation: conversation.clone() },
                 News::Narrow(conversation) => Mail::Narrow { conversation: conversation.clone() },
+                News::ReadAnew => Mail::ReadAnew,
                 News::Revoked { user, issued_before } => {
                     Mail::Revoked { user: user.clone(), issued_before: *issued_before }
                 }
             });
         }
-        if let News::Revoked { user, issued_before } = news {
-            self.revoke(&user, issued_before.0, now);
+        match news {
+            News::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            News::ReadAnew => self.shard.shrink(),
+            News::Wide(_) | News::Narrow(_) => {}
         }
     }
 

@@ -77,7 +77,7 @@ impl Batch {
             Record::Mark { conversation, mark } => {
                 self.marks.push((mark.user.clone(), conversation.clone()));
             }
-            Record::Event { .. } => {}
+            Record::Event { .. } | Record::Erased => {}
         }
         Ok(())
     }

@@ -101,6 +101,13 @@ impl FrameBuilder {
         Ok(())
     }
 
+    /// A record that was read back, as it is.
+    pub fn push_bytes(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(record);
+        self.records += 1;
+    }
+
     pub fn records(&self) -> u32 {
         self.records
     }

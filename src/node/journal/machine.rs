@@ -79,6 +79,8 @@ pub struct Journal {
     stopped: Vec<bool>,
     free_bytes: Option<u64>,
     space_is_low: bool,
+    /// Somebody waits for the pages of what the current segment has.
+    is_end_wanted: bool,
     accepting: bool,
     buffer: Vec<u8>,
     now: Now,
@@ -101,6 +103,7 @@ impl Journal {
             stopped: vec![false; shards],
             free_bytes: None,
             space_is_low: false,
+            is_end_wanted: false,
             accepting: true,
             buffer: Vec::new(),
             now,
@@ -151,6 +154,15 @@ impl Journal {
             Some(block) => self.batch.lease(shard, block),
             None => self.die("all message ids below 2^53 are used".to_owned()),
         }
+    }
+
+    /// Ends the current segment as soon as the next one is there. Gives the last commit of what was
+    /// appended so far.
+    pub fn handle_rotate(&mut self) -> u64 {
+        let pending = u64::from(!self.batch.is_empty());
+        let has_commits = self.segments.begun_at().is_some() || self.flight.is_some();
+        self.is_end_wanted = pending > 0 || has_commits;
+        self.next_commit - 1 + pending
     }
 
     /// Sets all ids below `floor` aside: no block that is granted later has one of them. Durable once
@@ -248,8 +260,9 @@ impl Journal {
     }
 
     fn rotation_is_due(&self) -> bool {
-        self.segments.has_spare()
-            && self.segments.is_aged(self.now.mono, self.settings.segment_age_ms)
+        let is_aged = self.segments.is_aged(self.now.mono, self.settings.segment_age_ms);
+        let is_wanted = self.is_end_wanted && self.segments.begun_at().is_some();
+        self.segments.has_spare() && (is_aged || is_wanted)
     }
 
     fn sync_is_due(&self) -> bool {
@@ -308,11 +321,12 @@ impl Journal {
 
     fn pay(&mut self, segment: u64, owed: Owed) {
         self.durable = owed.durable_log;
-        if !owed.directory.is_empty() {
-            self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
-        }
+        // First: the deletion of a conversation takes the marks that were logged before it.
         if !owed.marks.is_empty() {
             self.effects.push_back(Effect::Marks { segment, marks: owed.marks });
+        }
+        if !owed.directory.is_empty() {
+            self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
         }
         for (shard, through) in owed.durable {
             self.publish(shard, FromLog::Durable { through, segment });
@@ -329,6 +343,7 @@ impl Journal {
             return self.catch_up(true);
         }
         let Some(segment) = self.segments.end_current() else { return };
+        self.is_end_wanted = false;
         self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
         if self.segments.open_spare() {
             self.next_work();

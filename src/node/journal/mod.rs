@@ -13,6 +13,7 @@ mod lease;
 pub mod machine;
 pub mod record;
 pub mod recovery;
+mod rewrite;
 pub mod scan;
 mod segments;
 pub mod settings;
@@ -21,6 +22,7 @@ pub use batch::Durable;
 pub use effect::{Done, Effect, FileWork, SegmentName};
 pub use machine::{Journal, JournalStart};
 pub use recovery::{Recovered, Recovery, RecoveryStep, SealedMark};
+pub use rewrite::rewrite;
 pub use scan::{Damage, Scan, Tail, scan};
 pub use settings::{Fsync, JournalSettings};
 

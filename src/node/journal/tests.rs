@@ -1,5 +1,7 @@
 //! The journal's machines against a disk in memory that loses and tears what was not synced.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use super::*;
 use crate::limits::LEASE_IDS;
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, Import, Mark, MessageBody, MessageId, Mono,
-    Now, Profile, ReactionAction, Role, Seq, UserId, Wall,
+    Now, Profile, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::{FromLog, Record};
 
@@ -248,6 +250,13 @@ fn every_kind_of_record_reads_back_as_it_was() {
             user: user(1),
             role: Role::Moderator,
         },
+        DirectoryChange::ErasureBegun { user: user(1), at: Wall(7) },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: Some(9) },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: None },
+        DirectoryChange::ConversationDeleted {
+            conversation: conversation.clone(),
+            tombstone: Tombstone { at: Wall(9), last_seq: Seq(4), last_message: 3 },
+        },
         DirectoryChange::MemberRemoved { conversation: conversation.clone(), user: user(1) },
         DirectoryChange::ProfileSet { profile: Profile::nameless(user(1)) },
         DirectoryChange::Revoked { user: user(1), issued_before: Wall(7) },
@@ -259,6 +268,7 @@ fn every_kind_of_record_reads_back_as_it_was() {
             messages: 4,
         }),
     ];
+    check(Record::Erased);
     changes.into_iter().for_each(|change| check(Record::Directory(change)));
 }
 

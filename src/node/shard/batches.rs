@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::operation::NO_CORE;
 use super::{Output, Shard};
 use crate::chat;
 use crate::model::{ConversationId, SessionId, Signal};
@@ -20,13 +21,20 @@ pub(in crate::node) struct FullBatch {
 
 impl Shard {
     pub(super) fn tell(&mut self, session: SessionId, told: Told) {
+        if session.core == NO_CORE {
+            self.operated(session, told);
+            return;
+        }
         self.outputs.push_back(Output::Told { session, told });
     }
 
     pub(super) fn signal(&mut self, room: usize, audience: chat::Audience, signal: &Signal) {
         let keep = match signal {
-            Signal::Read { .. } => Keep::Always,
-            _ => Keep::IfLevel,
+            Signal::Typing { .. } => Keep::IfLevel,
+            // Nobody would tell it later: that is done for those who follow only.
+            Signal::Read { .. } | Signal::Status { .. } | Signal::PresenceCount { .. } => {
+                Keep::Always
+            }
         };
         let audience = match audience {
             chat::Audience::One(session) => {

@@ -9,7 +9,7 @@ use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
 /// Admin commands that wait for their turn; one more is answered `Unavailable`.
-const ADMIN_QUEUE_MAX: usize = 1024;
+pub(super) const ADMIN_QUEUE_MAX: usize = 1024;
 
 impl Shard {
     pub fn admin(&mut self, command: AdminCommand, reply: AdminReply, now: Now) {
@@ -17,6 +17,7 @@ impl Shard {
             self.renew_lease(floor, reply, now);
             return;
         }
+        let Some((command, reply)) = self.operate(command, reply) else { return };
         if self.admin_queue.len() >= ADMIN_QUEUE_MAX || !self.is_accepting {
             reply(AdminAnswer::Unavailable);
             return;
@@ -46,10 +47,24 @@ impl Shard {
                 };
                 self.change(None, change, now);
             }
-            AdminCommand::CreateConversation { conversation } => {
+            AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. } => {
                 // Any user will do: only whether the conversation exists matters.
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
+            }
+            // These do not queue.
+            AdminCommand::Post { .. }
+            | AdminCommand::DeleteMessage { .. }
+            | AdminCommand::RemoveReaction { .. } => {}
+            AdminCommand::ReadAnew { .. } => {
+                self.news.push_back(News::ReadAnew);
+                self.answer_admin(AdminAnswer::Done, now);
+            }
+            AdminCommand::EraseUser { user } => {
+                let (user, at) = (user.clone(), now.wall);
+                self.change(None, DirectoryChange::ErasureBegun { user, at }, now);
             }
             AdminCommand::Import(Import { conversation, .. }) => {
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
@@ -86,6 +101,13 @@ impl Shard {
             }
             AdminCommand::CreateConversation { conversation } => {
                 let change = DirectoryChange::ConversationCreated { conversation, at: now.wall };
+                self.change(Some(room), change, now);
+            }
+            AdminCommand::DeleteConversation { conversation } => {
+                self.delete(room, conversation, &admission, now);
+            }
+            AdminCommand::SetRetention { conversation, days } if exists => {
+                let change = DirectoryChange::RetentionSet { conversation, days };
                 self.change(Some(room), change, now);
             }
             AdminCommand::Import(import) => {
@@ -128,6 +150,7 @@ impl Shard {
     ) {
         if let Some(room) = room {
             self.rooms[room].directory_stamp += 1;
+            self.rooms[room].is_deleting = false;
             self.rooms[room].is_importing = false;
         }
         match (change, room) {
@@ -137,7 +160,11 @@ impl Shard {
             (DirectoryChange::MemberRemoved { user, .. }, Some(room)) => {
                 self.member_changed(room, &user, None, now);
             }
-            (DirectoryChange::Revoked { user, issued_before }, _) => {
+            (
+                DirectoryChange::Revoked { user, issued_before }
+                | DirectoryChange::ErasureBegun { user, at: issued_before },
+                _,
+            ) => {
                 self.news.push_back(News::Revoked { user, issued_before });
             }
             _ => {}

@@ -50,8 +50,9 @@ enum State {
 /// What a client that has been here before is told at the end.
 struct Resume {
     from: Seq,
-    /// The store's marks, once they were read.
-    marks: Option<StoredMarks>,
+    /// The store's marks, once they were read, and how many segments were sealed by then: marks that
+    /// were sealed since may have left memory.
+    marks: Option<(u64, StoredMarks)>,
 }
 
 impl Follower {
@@ -81,9 +82,10 @@ impl Follower {
 pub(super) struct Fetch {
     pub room: usize,
     pub session: SessionId,
-    /// What pages had when they were asked: an answer that is older than a seal may lack what has left
-    /// memory since.
+    /// What pages had when they were asked, of its events and at all: an answer that is older than a seal
+    /// may lack what has left memory since.
     sealed: Seq,
+    segments: u64,
 }
 
 /// Where a client that has been here before goes on: `None` when it cannot.
@@ -98,7 +100,9 @@ pub(super) fn position(
 
 impl Shard {
     /// A live socket does not keep up: it has everything up to `at`, or that is on its way.
+    /// What was said in this turn before is still for it, events apart; what is said later is remembered.
     pub fn fall_behind(&mut self, room: usize, session: SessionId, at: Seq) {
+        self.cut(room);
         let held = &mut self.rooms[room];
         let Some(chat) = &held.chat else { return };
         let (Some(user), Some(version)) = (chat.user_of(session), chat.version_of(session)) else {
@@ -115,6 +119,7 @@ impl Shard {
     pub fn remote_fall_behind(&mut self, session: SessionId, at: Seq) {
         if let Some(&room) = self.remotes.get(&session) {
             self.fall_behind(room, session, at);
+            self.tell(session, Told::Follows);
         }
     }
 
@@ -198,12 +203,13 @@ impl Shard {
         if follower.at < held.durable_seq {
             return;
         }
-        match &follower.resume {
-            Some(Resume { marks: None, .. }) => {
-                let query = LoadQuery::Past(PastQuery::Marks);
-                self.fetch(room, session, query);
-            }
-            _ => self.rejoin(room, session),
+        let knows_marks = |resume: &Resume| {
+            resume.marks.as_ref().is_some_and(|(segments, _)| *segments == self.sealed)
+        };
+        if follower.resume.as_ref().is_none_or(knows_marks) {
+            self.rejoin(room, session);
+        } else {
+            self.fetch(room, session, LoadQuery::Past(PastQuery::Marks));
         }
     }
 
@@ -220,11 +226,12 @@ impl Shard {
         }
         follower.state = State::Loading;
         self.fetches += 1;
-        self.load(room, query, Load::Follow(Fetch { room, session, sealed }));
+        let segments = self.sealed;
+        self.load(room, query, Load::Follow(Fetch { room, session, sealed, segments }));
     }
 
     pub(super) fn fetched(&mut self, fetch: Fetch, answer: LoadResult) {
-        let Fetch { room, session, sealed } = fetch;
+        let Fetch { room, session, sealed, segments } = fetch;
         self.fetches -= 1;
         let held = &mut self.rooms[room];
         held.under_way -= 1;
@@ -239,7 +246,7 @@ impl Shard {
             LoadResult::Past(Past::Events(events)) => self.fetched_events(room, session, events),
             LoadResult::Past(Past::Marks(marks)) => {
                 if let Some(resume) = &mut follower.resume {
-                    resume.marks = Some(marks);
+                    resume.marks = Some((segments, marks));
                 }
                 follower.state = State::Hungry;
                 self.hungry.push_back((room, session));
@@ -256,7 +263,8 @@ impl Shard {
             return self.resync(room, session);
         }
         let mut frames = Vec::new();
-        for event in &events {
+        // Pages may be ahead of the news that their events are durable: those are shown when it comes.
+        for event in events.iter().take_while(|event| event.seq <= held.durable_seq) {
             match event.text_of().filter(|message| held.recent.is_deleted(*message)) {
                 Some(_) => follower.encode(&mut frames, &event.without_text()),
                 None => follower.encode(&mut frames, event),
@@ -294,7 +302,8 @@ impl Shard {
             held.missed.clear();
         }
         if let Some(Resume { from, marks }) = resume {
-            let resumed = held.resumed(from, at, marks.unwrap_or_default());
+            let (_, marks) = marks.unwrap_or_default();
+            let resumed = held.resumed(from, at, marks);
             self.tell(session, Told::Reply(Reply::Resumed(Box::new(resumed))));
         }
         self.tell(session, Told::Level { seq: at });

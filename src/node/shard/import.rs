@@ -12,10 +12,12 @@ use crate::node::admin::AdminAnswer;
 use crate::node::ports::ToLog;
 
 impl Shard {
-    /// Whether the name is free: nobody is in there, and the store has never heard of it. Names of
-    /// deleted conversations are to be refused here, too.
+    /// Whether the name is free: nobody is in there, and the store has never heard of it. The name of a
+    /// deleted conversation is not: its seqs were given.
     fn may_be_imported(&self, room: usize, admission: &Admission) -> bool {
-        let is_known = admission.conversation_exists || admission.header.last_seq.0 > 0;
+        let is_known = admission.conversation_exists
+            || admission.is_deleted
+            || admission.header.last_seq.0 > 0;
         !is_known && self.rooms[room].chat.is_none()
     }
 

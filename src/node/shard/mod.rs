@@ -12,11 +12,13 @@
 
 mod admit;
 mod batches;
+mod deletion;
 mod directory;
 mod follow;
 mod import;
 mod lease;
 mod missed;
+mod operation;
 mod question;
 mod recent;
 mod reveal;
@@ -34,6 +36,7 @@ use self::admit::Waiting;
 pub(super) use self::batches::FullBatch;
 use self::follow::Fetch;
 use self::lease::Lease;
+use self::operation::Operations;
 use self::question::Asking;
 use self::reveal::Reveal;
 use self::room::Room;
@@ -89,6 +92,7 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Operation { room: usize, at: usize },
     Question(Box<Asking>),
     Follow(Fetch),
     Refresh(Box<Refresh>),
@@ -133,6 +137,7 @@ pub struct Shard {
     buckets_alarm: super::timers::Alarm,
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    operations: Operations,
     /// Who waits for this shard to give up ids.
     renewals: Vec<AdminReply>,
     /// Rooms with marks that are not in the log yet.
@@ -165,6 +170,7 @@ pub(super) enum Output {
 pub(super) enum News {
     Wide(ConversationId),
     Narrow(ConversationId),
+    ReadAnew,
     Revoked { user: UserId, issued_before: crate::model::Wall },
 }
 
@@ -211,6 +217,7 @@ impl Shard {
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
+            operations: Operations::default(),
             renewals: Vec::new(),
             marked: Vec::new(),
             is_stopped: false,
@@ -241,6 +248,7 @@ impl Shard {
         self.reveals.is_empty()
             && self.to_log.is_empty()
             && self.admin_queue.is_empty()
+            && self.operations.is_empty()
             && !self.loads.values().any(Load::is_awaited)
     }
 
@@ -417,6 +425,7 @@ impl Shard {
             }
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
+            Load::Operation { room, at } => self.operation_known(room, at, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
             Load::Question(asking) => self.question_known(*asking, answer, now),
             Load::Follow(fetch) => self.fetched(fetch, answer),

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use super::reveal::Reveal;
 use super::room::Room;
-use super::{Load, RATE_LIMITED, Shard};
+use super::{Load, Shard};
 use crate::chat;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
-    Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
-    Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
+    Admission, CloseReason, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery,
+    MessageId, Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
 };
 use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
@@ -29,6 +29,12 @@ const UNREADABLE: Refusal = Refusal::new(
     ErrorCode::StorageUnavailable,
     "the server cannot read what was said at the moment; try again later",
 );
+
+const BUSY: Refusal = Refusal {
+    code: ErrorCode::RateLimited,
+    sentence: "too many questions about the past wait for their answers; try again later",
+    retry_after_ms: Some(1_000),
+};
 
 /// Where the answer goes.
 enum To {
@@ -124,7 +130,7 @@ impl Shard {
             return;
         }
         if self.questions >= QUESTIONS_MAX {
-            let reply = Reply::Error { refusal: RATE_LIMITED, reference };
+            let reply = Reply::Error { refusal: BUSY, reference };
             self.tell(session, Told::Answer(reply));
             return;
         }
@@ -195,7 +201,10 @@ impl Shard {
             self.ask_whether_admitted(asking);
             return;
         }
+        let is_deleted = admission.is_deleted || self.rooms[room].is_deleting;
         let refusal = match &asking.asker {
+            Some(Asker::User(_)) if is_deleted => Some(Answer::Refused(CloseReason::Forbidden)),
+            Some(Asker::Operator) if is_deleted => Some(Answer::NoConversation),
             Some(Asker::User(identity)) => {
                 let conversation = &self.rooms[room].id;
                 let access = self.settings.access;

@@ -98,6 +98,7 @@ impl Shard {
             }
             FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
+            FromLog::ReadAnew => self.shrink(),
             FromLog::Stopped => self.is_stopped = true,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Load, Shard};
 use crate::chat;
-use crate::model::{Identity, Now, Reply, SessionId};
+use crate::model::{Identity, Now, SessionId};
 use crate::node::mail::Told;
 use crate::node::ports::{LoadQuery, LoadResult};
 
@@ -55,9 +55,8 @@ impl Shard {
         self.idle.push(room);
         let session = refresh.session;
         let LoadResult::Admission(admission) = answer else {
-            let refusal = super::STORAGE_UNAVAILABLE;
-            let reply = Reply::Error { refusal, reference: refresh.reference };
-            self.tell(session, Told::Reply(reply));
+            let (outcome, reference) = (Err(super::STORAGE_UNAVAILABLE), refresh.reference);
+            self.tell(session, Told::Refreshed { outcome, reference });
             return;
         };
         if refresh.stamp != self.rooms[room].directory_stamp {
@@ -69,7 +68,7 @@ impl Shard {
             Err(reason) => self.tell(session, Told::Close(reason)),
             Ok((role, profile)) => {
                 self.with_chat(room, now, |chat, _, _| chat.renew(session, role, profile));
-                self.tell(session, Told::Refreshed { identity, reference });
+                self.tell(session, Told::Refreshed { outcome: Ok(identity), reference });
             }
         }
     }
