@@ -6,7 +6,6 @@
 //! ```
 //! What comes after staging goes on even if the client leaves.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -311,35 +310,26 @@ pub async fn state(
     InConversation(conversation): InConversation,
 ) -> Result<Response, Failure> {
     let progress = ways.transfers.importing(&conversation);
-    let state = match progress {
-        Some(progress) => StateJson {
-            conversation_id: conversation,
-            state: "building",
-            events: Some(progress.events),
-            built: Some(progress.built),
-            messages: None,
-        },
-        None => {
-            let (transfers, id) = (ways.transfers.clone(), conversation.clone());
-            let look = tokio::task::spawn_blocking(move || transfers.exists(&id));
-            match look.await.map_err(io::Error::other) {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => {
-                    return Err(Failure::not_found("there is no such conversation"));
-                }
-                Ok(Err(_)) | Err(_) => {
-                    let sentence = "the directory could not be read";
-                    return Err(Failure::unavailable("storage_unavailable", sentence));
-                }
-            }
-            StateJson {
-                conversation_id: conversation,
-                state: "done",
-                events: None,
-                built: None,
-                messages: None,
-            }
-        }
+    if progress.is_none() && !exists(&ways, &conversation).await? {
+        return Err(Failure::not_found("there is no such conversation"));
+    }
+    let state = StateJson {
+        conversation_id: conversation,
+        state: if progress.is_some() { "building" } else { "done" },
+        events: progress.map(|progress| progress.events),
+        built: progress.map(|progress| progress.built),
+        messages: None,
     };
     Ok(Json(state).into_response())
+}
+
+async fn exists(ways: &Ways, conversation: &ConversationId) -> Result<bool, Failure> {
+    let (transfers, id) = (ways.transfers.clone(), conversation.clone());
+    match tokio::task::spawn_blocking(move || transfers.exists(&id)).await {
+        Ok(Ok(exists)) => Ok(exists),
+        Ok(Err(_)) | Err(_) => {
+            let sentence = "the directory could not be read";
+            Err(Failure::unavailable("storage_unavailable", sentence))
+        }
+    }
 }

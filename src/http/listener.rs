@@ -98,13 +98,11 @@ async fn serve(
     if !is_over {
         connection.as_mut().graceful_shutdown();
         // A body, a shard's answer and the answer's way out: each has its own bound.
-        let short = bounds.timeout() * 3;
-        while tokio::time::timeout(short, connection.as_mut()).await.is_err() {
-            // A long request has bounds of its own.
-            if !patience.is_needed() || *stopped.borrow() {
-                break;
-            }
-        }
+        let is_cut = || !patience.is_needed() || *stopped.borrow();
+        // A long request has bounds of its own.
+        while tokio::time::timeout(bounds.timeout() * 3, connection.as_mut()).await.is_err()
+            && !is_cut()
+        {}
     }
     linger(&mut stream).await;
 }

@@ -157,41 +157,12 @@ pub fn push_line(out: &mut Vec<u8>, line: &Line) {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum LineIn {
     Conversation(HeadIn),
-    Member {
-        user_id: RawId,
-        role: Role,
-        profile: Option<NamesIn>,
-    },
-    Message {
-        id: u64,
-        created_at: String,
-        sender: SenderIn,
-        parent_message_id: Option<u64>,
-        content: Option<String>,
-        edited_at: Option<String>,
-    },
-    Edit {
-        message_id: u64,
-        at: String,
-        by: RawId,
-        content: String,
-    },
-    Reaction {
-        message_id: u64,
-        at: String,
-        user_id: RawId,
-        emoji: String,
-    },
-    Deletion {
-        message_id: u64,
-        at: String,
-        by: RawId,
-    },
-    Mark {
-        user_id: RawId,
-        message_id: u64,
-        at: String,
-    },
+    Member { user_id: RawId, role: Role, profile: Option<NamesIn> },
+    Message(MessageIn),
+    Edit { message_id: u64, at: String, by: RawId, content: String },
+    Reaction { message_id: u64, at: String, user_id: RawId, emoji: String },
+    Deletion { message_id: u64, at: String, by: RawId },
+    Mark { user_id: RawId, message_id: u64, at: String },
     End(Counts),
 }
 
@@ -228,6 +199,17 @@ struct NamesIn {
     first_name: String,
     #[serde(default)]
     last_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageIn {
+    id: u64,
+    created_at: String,
+    sender: SenderIn,
+    parent_message_id: Option<u64>,
+    content: Option<String>,
+    edited_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -290,18 +272,7 @@ impl LineRules {
                 let profile = profile.map(|names| names.profile(user.clone())).transpose()?;
                 Line::Member { user, role, profile }
             }
-            LineIn::Message { id, created_at, sender, parent_message_id, content, edited_at } => {
-                let SenderIn { id: by, email, first_name, last_name } = sender;
-                let names = NamesIn { email, first_name, last_name };
-                Line::Message(Box::new(LineMessage {
-                    id: MessageId(id),
-                    at: self.time(&created_at)?,
-                    sender: names.profile(by.user()?)?,
-                    parent: parent_message_id.map(MessageId),
-                    content: content.map(|text| self.content(&text)).transpose()?,
-                    edited_at: edited_at.map(|at| self.time(&at)).transpose()?,
-                }))
-            }
+            LineIn::Message(message) => Line::Message(Box::new(self.message(message)?)),
             LineIn::Edit { message_id, at, by, content } => Line::Edit {
                 message: MessageId(message_id),
                 at: self.time(&at)?,
@@ -326,6 +297,19 @@ impl LineRules {
                 at: self.time(&at)?,
             },
             LineIn::Conversation(_) | LineIn::End(_) => return Err("this line is out of place"),
+        })
+    }
+
+    fn message(self, message: MessageIn) -> Checked<LineMessage> {
+        let SenderIn { id: by, email, first_name, last_name } = message.sender;
+        let names = NamesIn { email, first_name, last_name };
+        Ok(LineMessage {
+            id: MessageId(message.id),
+            at: self.time(&message.created_at)?,
+            sender: names.profile(by.user()?)?,
+            parent: message.parent_message_id.map(MessageId),
+            content: message.content.map(|text| self.content(&text)).transpose()?,
+            edited_at: message.edited_at.map(|at| self.time(&at)).transpose()?,
         })
     }
 

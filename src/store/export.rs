@@ -76,6 +76,9 @@ struct Unsealed {
 
 type ReactionKey = (MessageId, String, UserId);
 
+/// A message's reactions, each with the seq that added it, where that is still known.
+type Holding = HashMap<(String, UserId), Option<Seq>>;
+
 /// The first thing that happened to a reaction after the snapshot.
 #[derive(Debug, Default)]
 struct Later {
@@ -267,25 +270,7 @@ impl Export {
 
     /// Reactions that held at the snapshot, in the order in which they were added.
     fn reactions(&mut self, id: MessageId, created: Wall) -> Result<Vec<Line>, StoreError> {
-        let last = self.head.seq;
-        let prefix = Key::new(Kind::Reaction).conversation(&self.head.conversation).message(id);
-        let mut holding: HashMap<(String, UserId), Option<Seq>> = HashMap::new();
-        for pair in self.read.pages().scan(&prefix) {
-            let (key, value) = pair?;
-            let seq = Seq(ValueReader::new(&value)?.u64()?);
-            if seq <= last {
-                let mut reader = KeyReader::behind(&key, &prefix)?;
-                holding.insert((reader.text()?.to_owned(), reader.user()?), Some(seq));
-            }
-        }
-        // After the reactions were read: a page that was built meanwhile is seen here.
-        self.later.follow(&self.read, &self.head.conversation)?;
-        let removed = self.later.first.iter().filter(|((message, ..), action)| {
-            *message == id && **action == ReactionAction::Removed
-        });
-        for ((_, emoji, user), _) in removed {
-            holding.entry((emoji.clone(), user.clone())).or_insert(None);
-        }
+        let mut holding = self.stored_reactions(id)?;
         for event in self.unsealed.about(id) {
             let EventBody::Reaction { user, emoji, action, .. } = &event.body else { continue };
             let key = (emoji.clone(), user.clone());
@@ -306,6 +291,29 @@ impl Export {
             lines.push(Line::Reaction { message: id, at, user, emoji });
         }
         Ok(lines)
+    }
+
+    /// As pages had them at the snapshot, whatever was removed since.
+    fn stored_reactions(&mut self, id: MessageId) -> Result<Holding, StoreError> {
+        let prefix = Key::new(Kind::Reaction).conversation(&self.head.conversation).message(id);
+        let mut holding = Holding::new();
+        for pair in self.read.pages().scan(&prefix) {
+            let (key, value) = pair?;
+            let seq = Seq(ValueReader::new(&value)?.u64()?);
+            if seq <= self.head.seq {
+                let mut reader = KeyReader::behind(&key, &prefix)?;
+                holding.insert((reader.text()?.to_owned(), reader.user()?), Some(seq));
+            }
+        }
+        // After the reactions were read: a page that was built meanwhile is seen here.
+        self.later.follow(&self.read, &self.head.conversation)?;
+        let removed = self.later.first.iter().filter(|((message, ..), action)| {
+            *message == id && **action == ReactionAction::Removed
+        });
+        for ((_, emoji, user), _) in removed {
+            holding.entry((emoji.clone(), user.clone())).or_insert(None);
+        }
+        Ok(holding)
     }
 
     /// When the event was; `None` when it is not stored any more.
@@ -398,7 +406,7 @@ impl Unsealed {
     ) -> Result<Option<Unsealed>, StoreError> {
         let sealed = read.pages().sealed()?.commit;
         let mut unsealed = Unsealed::default();
-        let whole = each_record(commits, (sealed + 1, read.watermark().commit()), |record| {
+        let whole = each_record(commits, (sealed + 1, read.watermark().commit()), |_, record| {
             unsealed.take(conversation, record);
         })?;
         Ok(whole.then_some(unsealed))
@@ -435,11 +443,11 @@ impl Unsealed {
     }
 }
 
-/// Gives every record of these commits; `false` when they are not all there.
+/// Gives every record of these commits with the commit's number; `false` when they are not all there.
 pub(super) fn each_record(
     commits: &mut Commits,
     (first, last): (u64, u64),
-    mut give: impl FnMut(Record),
+    mut give: impl FnMut(u64, Record),
 ) -> Result<bool, StoreError> {
     let mut next = first;
     while next <= last {
@@ -450,7 +458,7 @@ pub(super) fn each_record(
             && commit.head.commit == next
         {
             for bytes in commit.records() {
-                give(record::decode(bytes).map_err(ValueError::from)?);
+                give(next, record::decode(bytes).map_err(ValueError::from)?);
             }
             next += 1;
             at.advance();

@@ -60,6 +60,11 @@ pub struct Ordered {
 }
 
 impl Ordered {
+    fn of(entry: &PageEntry<'_>, conversation: u32) -> Ordered {
+        let PageEntry { seq, commit, place, .. } = *entry;
+        Ordered { commit, place, seq: seq.0, conversation }
+    }
+
     /// Events of an import share their place.
     fn position(&self) -> Position {
         Position { commit: self.commit, place: self.place, seq: self.seq }
@@ -129,12 +134,7 @@ impl Order {
                     && (span.first..=span.last).contains(&entry.commit)
             };
             for entry in entries.iter().filter(is_of_it) {
-                let ordered = Ordered {
-                    commit: entry.commit,
-                    place: entry.place,
-                    seq: entry.seq.0,
-                    conversation: number,
-                };
+                let ordered = Ordered::of(entry, number);
                 if ordered.position() < self.from {
                     continue;
                 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::limits::{IMPORT_ID_MAX, REACTION_KINDS_MAX};
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, Import, Mark, MessageBody, MessageId,
-    ReactionAction, Seq, UserId, Wall,
+    Profile, ReactionAction, Role, Seq, UserId, Wall,
 };
 use crate::node::journal::frame::{CommitHead, FrameBuilder, SegmentHeader};
 use crate::node::journal::record;
@@ -194,16 +194,7 @@ impl Staging {
         }
         self.section = section;
         match line {
-            Line::Member { user, role, profile } => {
-                let conversation = self.conversation.clone();
-                if let Some(profile) = profile {
-                    let change = DirectoryChange::ProfileSet { profile };
-                    self.raw.push(&Record::Directory(change))?;
-                }
-                let change = DirectoryChange::MemberSet { conversation, user, role };
-                self.raw.push(&Record::Directory(change))?;
-                Ok(())
-            }
+            Line::Member { user, role, profile } => self.member(user, role, profile),
             Line::Message(message) => self.message(*message),
             Line::Edit { message, at, by, content } => {
                 self.about(message, at, EventBody::Edit { message, by, content })
@@ -213,32 +204,50 @@ impl Staging {
                 let action = ReactionAction::Added;
                 self.about(message, at, EventBody::Reaction { message, user, emoji, action })
             }
-            Line::Deletion { message, at, by } => {
-                self.about(message, at, EventBody::Delete { message, by })?;
-                if let Some(current) = &mut self.current {
-                    current.is_deleted = true;
-                }
-                self.deleted.push(message.0);
-                Ok(())
-            }
+            Line::Deletion { message, at, by } => self.deletion(message, at, by),
             Line::Mark { user, message, at } => self.mark(user, message, at),
         }
     }
 
-    fn message(&mut self, message: LineMessage) -> Taken {
-        let LineMessage { id, at, sender, parent, content, edited_at } = message;
+    fn member(&mut self, user: UserId, role: Role, profile: Option<Profile>) -> Taken {
+        let conversation = self.conversation.clone();
+        if let Some(profile) = profile {
+            let change = DirectoryChange::ProfileSet { profile };
+            self.raw.push(&Record::Directory(change))?;
+        }
+        let change = DirectoryChange::MemberSet { conversation, user, role };
+        self.raw.push(&Record::Directory(change))?;
+        Ok(())
+    }
+
+    fn deletion(&mut self, message: MessageId, at: Wall, by: UserId) -> Taken {
+        self.about(message, at, EventBody::Delete { message, by })?;
+        if let Some(current) = &mut self.current {
+            current.is_deleted = true;
+        }
+        self.deleted.push(message.0);
+        Ok(())
+    }
+
+    fn check_place(&self, LineMessage { id, at, parent, .. }: &LineMessage) -> Taken {
         if id.0 == 0 || id.0 > IMPORT_ID_MAX {
             return Err(ImportError::Line("a message id is 1 to 2^52"));
         }
         if self.ids.last().is_some_and(|&last| last >= id.0) {
             return Err(ImportError::Line("the ids of messages rise"));
         }
-        if at < self.last_at {
+        if *at < self.last_at {
             return Err(ImportError::Line("the times of messages never go back"));
         }
         if parent.is_some_and(|parent| self.ids.binary_search(&parent.0).is_err()) {
             return Err(ImportError::Line("the parent is no message before this one"));
         }
+        Ok(())
+    }
+
+    fn message(&mut self, message: LineMessage) -> Taken {
+        self.check_place(&message)?;
+        let LineMessage { id, at, sender, parent, content, edited_at } = message;
         let by = sender.id.clone();
         let body = MessageBody {
             id,

@@ -18,6 +18,7 @@ use crate::node::ports::Record;
 
 use super::commits::{At, Commits};
 use super::error::{StoreError, ValueError};
+use super::export::each_record;
 use super::files::SegmentDirectory;
 use super::keys::{Key, Kind};
 use super::order::{Order, SealedSpans};
@@ -202,28 +203,39 @@ impl EventLog {
             page.push(Position { seq: 1, ..here }, Happening::Directory(change));
         }
         while page.next.seq <= events && page.next.place == here.place {
-            if page.is_full() {
-                return Ok(false);
-            }
-            let after = Seq(page.next.seq - 1);
-            let Some(value) = self.read.page_from(&conversation, after.next())? else { break };
             let before = page.next;
-            let entries = page::read(&value)?;
-            let of_it =
-                entries.iter().filter(|it| (it.commit, it.place) == (here.commit, here.place));
-            for entry in of_it.filter(|entry| entry.seq > after) {
-                if page.is_full() {
-                    return Ok(false);
-                }
-                let event = Arc::new(event_of(entry.record)?);
-                let behind = Position { seq: entry.seq.0 + 1, ..here };
-                page.push(behind, self.shown(conversation.clone(), event)?);
+            if page.is_full() || !self.imported_run(here, &conversation, page)? {
+                return Ok(false);
             }
             if page.next == before {
                 break;
             }
         }
         page.next = here.behind();
+        Ok(true)
+    }
+
+    /// The events of one page of an import; whether all of them were taken.
+    fn imported_run(
+        &self,
+        here: Position,
+        conversation: &ConversationId,
+        page: &mut EventsPage,
+    ) -> Result<bool, StoreError> {
+        let next = Seq(page.next.seq);
+        let Some(value) = self.read.page_from(conversation, next)? else { return Ok(true) };
+        let place = (here.commit, here.place);
+        for entry in page::read(&value)?.iter().filter(|it| (it.commit, it.place) == place) {
+            if entry.seq < next {
+                continue;
+            }
+            if page.is_full() {
+                return Ok(false);
+            }
+            let event = Arc::new(event_of(entry.record)?);
+            let behind = Position { seq: entry.seq.0 + 1, ..here };
+            page.push(behind, self.shown(conversation.clone(), event)?);
+        }
         Ok(true)
     }
 
@@ -337,37 +349,22 @@ impl Deletions {
         through: u64,
     ) -> Result<(), StoreError> {
         let sealed = read.pages().sealed()?.commit;
-        if self.through < sealed {
-            self.through = sealed;
-        }
+        self.through = self.through.max(sealed);
         self.of.retain(|_, commit| *commit > sealed);
-        while self.through < through {
-            let before = self.through;
-            let Some(mut at) = commits.find(self.through + 1)? else {
-                // Sealed and removed meanwhile: pages have it.
-                return Ok(());
-            };
-            while self.through < through {
-                let Some(commit) = at.read()? else { break };
-                if commit.head.commit != self.through + 1 {
-                    break;
-                }
-                for bytes in commit.records() {
-                    if let Record::Event { conversation, event } =
-                        record::decode(bytes).map_err(ValueError::from)?
-                        && let EventBody::Delete { message, .. } = event.body
-                    {
-                        self.of.insert((conversation, message), self.through + 1);
-                    }
-                }
-                self.through += 1;
-                at.advance();
+        let span = (self.through + 1, through);
+        let is_whole = each_record(commits, span, |commit, record| {
+            if let Record::Event { conversation, event } = record
+                && let EventBody::Delete { message, .. } = event.body
+            {
+                self.of.insert((conversation, message), commit);
             }
-            commits.remember(self.through + 1, &at);
-            if self.through == before {
-                return Err(StoreError::CommitGone { commit: before + 1 });
-            }
+        })?;
+        if is_whole {
+            self.through = through;
+        } else if read.pages().sealed()?.commit == sealed {
+            return Err(StoreError::CommitGone { commit: self.through + 1 });
         }
+        // Else it was sealed and removed meanwhile: pages have it.
         Ok(())
     }
 

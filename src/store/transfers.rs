@@ -126,7 +126,7 @@ impl Transfers {
         let through = self.inner.read.watermark().commit();
         let mut commits = Commits::new(self.inner.segments.clone());
         let mut found: Option<usize> = None;
-        let whole = each_record(&mut commits, (sealed + 1, through), |record| {
+        let whole = each_record(&mut commits, (sealed + 1, through), |_, record| {
             if let Record::Event { event, .. } = record
                 && let EventBody::Message(body) = &event.body
                 && let Ok(at) = ids.binary_search(&body.id.0)

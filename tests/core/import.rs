@@ -1,7 +1,7 @@
 //! An import as a shard sees it: the name must be free, nobody gets in between, and ids are given up.
 
 use loquat::model::{Import, Wall};
-use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use loquat::node::ports::FromLog;
 
 use super::entry::{conversation, members};
@@ -82,5 +82,28 @@ fn ids_are_given_up_while_sending_goes_on_and_answered_behind_what_bears_them() 
     let again = world.admin(0, AdminCommand::RenewLease { floor });
     assert_eq!(*again.lock().unwrap(), Some(AdminAnswer::Done));
     world.tell(0, FromLog::Accepting(true));
+    world.finish();
+}
+
+#[test]
+fn the_operator_says_nothing_in_front_of_a_past_that_comes_in() {
+    let mut world = World::new(Setup::default());
+    world.reader_mode = Mode::Held;
+    let content = "too early".to_owned();
+    let post = Post { sender: Sender::System, content, parent: None, client_msg_id: None };
+    let post = AdminCommand::Post { conversation: conversation(1), post };
+    let posted = world.admin(0, post);
+    let request = world.seats[0].loads.pop_front().unwrap();
+    let known_early = world.store.answer(&request);
+    world.reader_mode = Mode::Auto;
+    world.log_mode = Mode::Held;
+    world.admin(0, import(1));
+    world.reply_load(0, request.ticket, known_early);
+    world.settle();
+    assert_eq!(*posted.lock().unwrap(), Some(AdminAnswer::Unavailable));
+    world.log_mode = Mode::Auto;
+    world.settle();
+    world.store.finish_import();
+    assert!(world.store.events.values().all(|events| events.len() == 40));
     world.finish();
 }

@@ -137,6 +137,10 @@ impl Shard {
         let LoadResult::Admission(admission) = answer else {
             return self.answer_operation(at, AdminAnswer::Unavailable);
         };
+        // Its past is on its way to the disk: nothing is said in front of it.
+        if self.rooms[room].is_importing {
+            return self.answer_operation(at, AdminAnswer::Unavailable);
+        }
         if self.rooms[room].is_deleting || admission.is_deleted {
             return self.answer_operation(at, AdminAnswer::NotFound);
         }
