@@ -309,7 +309,7 @@ fn expected_event(event: &Event, client_msg_id: Option<&str>) -> Value {
             json!({"type": "message_delete", "message_id": message, "timestamp": at})
         }
         EventBody::Reaction { message, user, emoji, action } => json!({
-            "type": "message_reaction", "message_id": message, "user_id": user, "emoji": emoji,
+            "type": "message_reaction", "message_id": if emoji.is_empty() { &MessageId(0) } else { message }, "user_id": user, "emoji": emoji,
             "action": if *action == ReactionAction::Added { "added" } else { "removed" },
             "timestamp": at,
         }),
