@@ -19,6 +19,8 @@ pub mod mail;
 pub mod outbox;
 pub mod outgoing;
 pub mod placement;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod ports;
 pub mod question;
 pub mod shard;
