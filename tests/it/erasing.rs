@@ -223,3 +223,36 @@ async fn an_erased_user_leaves_nothing_but_tombstones() {
         server.start_again();
     }
 }
+
+/// What comes out over the ways out.
+async fn told(server: &Server, path: &str) -> (u16, String) {
+    server.admin().lines("GET", path, None).await
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_is_in_no_export_and_its_text_in_no_event() {
+    let mut server = Server::with(&[("access", "open")]);
+    let mut ann = server.join("1", &person(1)).await;
+    let id = ann.say("never to be told again").await["message"]["id"].clone();
+    ann.send(json!({"type": "message_edit", "message_id": id, "content": "nor told again"})).await;
+    ann.expect("message_edit").await;
+    server.join("2", &person(1)).await.say("told as ever").await;
+    server.admin().must("DELETE", "/admin/conversations/1", None).await;
+    for round in 0..3 {
+        if round == 1 {
+            server.restart();
+        }
+        if round == 2 {
+            server.admin().must("PUT", "/admin/conversations/1", None).await;
+            server.join("1", &person(2)).await.say("told anew").await;
+        }
+        let (status, lines) = told(&server, "/admin/conversations/1/export").await;
+        assert_eq!(status, if round < 2 { 404 } else { 200 }, "{lines}");
+        assert!(!lines.contains("told again"), "{lines}");
+        assert_eq!(lines.contains("told anew"), round == 2, "{lines}");
+        let (status, lines) = told(&server, "/admin/events").await;
+        assert_eq!(status, 200, "{lines}");
+        assert!(!lines.contains("told again") && lines.contains("told as ever"), "{lines}");
+        assert!(lines.contains("conversation_deleted"), "{lines}");
+    }
+}
