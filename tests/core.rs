@@ -10,10 +10,14 @@ mod checked;
 mod client;
 #[path = "core/counting.rs"]
 mod counting;
+// The simulation uses more of it.
+#[allow(dead_code)]
 #[path = "core/decode.rs"]
 mod decode;
 #[path = "core/deletion.rs"]
 mod deletion;
+#[path = "core/dice.rs"]
+mod dice;
 #[path = "core/drain.rs"]
 mod drain;
 #[path = "core/durable.rs"]

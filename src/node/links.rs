@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use super::admin::AdminCommand;
 use super::mail::{Mail, Told};
+#[cfg(feature = "planted")]
+use super::planted::{self, Bug};
 use super::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
 use super::question::{AnswerTo, Question};
 use super::shard::AdminReply;
@@ -57,6 +59,10 @@ impl<S, A> Peer<S, A> {
     }
 
     fn keep(&mut self, mail: Mail<S, A>) {
+        #[cfg(feature = "planted")]
+        if matches!(mail, Mail::Batch { .. }) && planted::is(Bug::SilentDrop) {
+            return;
+        }
         self.had_to_wait += 1;
         if let Mail::Batch { conversation, batch } = &mail {
             let bytes = batch.bytes().len();

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::batch::{Frames, Level, SharedBatch};
+#[cfg(feature = "planted")]
+use super::planted::{self, Bug};
 use crate::model::{UserId, Version};
 
 /// Most pieces in one vectored write (far below the kernel's limit of 1,024).
@@ -179,6 +181,11 @@ impl Outbox {
     /// The write in flight came back: the kernel took `sent` bytes of it.
     pub fn wrote(&mut self, mut write: Write, sent: usize) {
         self.in_flight = false;
+        #[cfg(feature = "planted")]
+        let sent = match planted::is(Bug::IgnoredShortSend) && sent > 0 {
+            true => write.slices().map(<[u8]>::len).sum(),
+            false => sent,
+        };
         // After `clear` the count is 0 already.
         self.bytes = self.bytes.saturating_sub(sent);
         self.replayed_bytes = self.replayed_bytes.saturating_sub(sent);

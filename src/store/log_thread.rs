@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver as Inbox, Sender as Outbox};
 use crate::mailbox::{Doorbell, Receiver};
 use crate::model::{DirectoryChange, Mono, Now};
 use crate::node::journal::{Done, Effect, FileWork, Journal, SegmentName};
+use crate::node::outgoing::Outgoing;
 use crate::node::ports::{FromLog, ToLog};
 
 use super::files::{self, OpenSegment, SegmentDirectory};
-use super::outgoing::Outgoing;
 use super::page_thread::PageJob;
 use super::read::{Shared, wall_now};
 use super::tally::Tally;

@@ -29,7 +29,6 @@ mod life;
 mod log_thread;
 mod open;
 mod order;
-mod outgoing;
 mod overlay;
 mod page;
 mod page_thread;

@@ -23,6 +23,7 @@ use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, Receiver, Sender, ring};
 use crate::model::{Mono, Now, UserId, Wall};
 use crate::node::journal::{Journal, JournalStart};
+use crate::node::outgoing::Outgoing;
 use crate::node::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
 use crate::telemetry::CoreCounters;
 
@@ -30,7 +31,6 @@ use super::error::{OpenError, StoreError};
 use super::files::{OpenSegment, SegmentDirectory};
 use super::life::Life;
 use super::log_thread::{LogThread, Note, Notes, prepare_segments};
-use super::outgoing::Outgoing;
 use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
 use super::reader_thread::{Client, ReaderThread};

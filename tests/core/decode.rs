@@ -41,6 +41,8 @@ pub struct Decoder {
     at: usize,
     is_open: bool,
     is_closed: bool,
+    /// Where each thing that was understood ended.
+    ends: Vec<usize>,
 }
 
 impl Decoder {
@@ -49,7 +51,18 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
         while let Some(found) = if self.is_open { self.frame() } else { self.head() } {
             seen.push(found);
+            self.ends.push(self.at);
         }
+    }
+
+    /// How many things end within the first so many bytes.
+    pub fn within(&self, bytes: usize) -> usize {
+        self.ends.partition_point(|&end| end <= bytes)
+    }
+
+    /// Everything that arrived.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// How much arrived.

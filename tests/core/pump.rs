@@ -88,7 +88,8 @@ impl Pump {
             core.wrote(self.slot, write, None, now);
             return true;
         }
-        let whole: Vec<u8> = write.slices().flatten().copied().collect();
+        let mut whole = Vec::new();
+        write.slices().for_each(|bytes| whole.extend_from_slice(bytes));
         assert!(!whole.is_empty(), "an empty write");
         let mut most = self.room.unwrap_or(usize::MAX).min(whole.len());
         if self.send_max > 0 {

@@ -11,7 +11,7 @@ use loquat::node::ports::{LoadQuery, LoadRequest, LoadResult, Past, PastQuery, R
 
 use super::past;
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Room {
     header: Header,
     pub messages: BTreeMap<MessageId, MessageState>,
@@ -20,6 +20,7 @@ pub struct Room {
 }
 
 /// What is on disk.
+#[derive(Clone)]
 pub struct Store {
     /// How many events one read brings.
     pub events_per_read: usize,
@@ -180,7 +181,14 @@ impl Store {
                 let gone = self.tombstones.get(conversation).map_or(Seq(0), |it| it.last_seq);
                 let count = if *after < gone { 0 } else { self.events_per_read };
                 let found = paged.skip(after.0 as usize).take(count);
-                let found = found.map(|event| Arc::new(event.clone())).collect();
+                let is_deleted = |id: MessageId| {
+                    room.messages.get(&id).is_some_and(|message| message.deleted_at.is_some())
+                };
+                let found = found.map(|event| match event.text_of().filter(|id| is_deleted(*id)) {
+                    Some(_) => Arc::new(event.without_text()),
+                    None => Arc::new(event.clone()),
+                });
+                let found = found.collect();
                 return LoadResult::Past(Past::Events(found));
             }
             LoadQuery::Past(query) => {

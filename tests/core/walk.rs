@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::client::{Knock, chat, receipt, typing};
 use super::decode::masked;
+use super::dice::Dice;
 use super::past;
 use super::pump::Line;
 use super::questions::forget_sealed;
@@ -26,23 +27,6 @@ use super::world::{Mode, Setup, World};
 const SEEDS: u64 = 300;
 const STEPS: usize = 120;
 const CONVERSATIONS: u64 = 3;
-
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.roll(from.len() as u64) as usize]
-    }
-}
 
 struct Walk {
     world: World,
@@ -57,7 +41,7 @@ struct Walk {
 
 impl Walk {
     fn new(seed: u64) -> Walk {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let setup = Setup {
             cores: dice.pick(&[1, 1, 2, 3, 4]),
             wide_threshold: dice.pick(&[1, 2, 1_024]),

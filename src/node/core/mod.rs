@@ -34,6 +34,8 @@ use super::links::Links;
 use super::mail::Mail;
 use super::outbox::Write;
 use super::placement::Placement;
+#[cfg(feature = "planted")]
+use super::planted::{self, Bug};
 use super::shard::{Shard, ShardSettings};
 use super::timers::Timers;
 use crate::auth::Verifier;
@@ -233,6 +235,10 @@ impl<S> Core<S> {
 
     /// The slot of a session that is still there.
     fn slot_of(&self, session: SessionId) -> Option<u32> {
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::LateCompletion) {
+            return self.connections.contains(session.slot as usize).then_some(session.slot);
+        }
         self.connections
             .get(session.slot as usize)
             .filter(|connection| connection.session == session)

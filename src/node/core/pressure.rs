@@ -51,6 +51,11 @@ impl<S> Core<S> {
         }
     }
 
+    /// Unsent bytes of the socket that has most of them to be blamed for.
+    pub fn largest_backlog(&self) -> usize {
+        self.connections.iter().map(|(_, c)| c.outbox.backlog_bytes()).max().unwrap_or(0)
+    }
+
     /// Closes the sockets with the largest queues until half of what is queued is gone. Who is being
     /// closed already goes soon, and keeps its close frame.
     fn shed(&mut self, now: Now) {

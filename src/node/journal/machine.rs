@@ -17,6 +17,8 @@
 use std::collections::VecDeque;
 
 use crate::model::{Mono, Now};
+#[cfg(feature = "planted")]
+use crate::node::planted::{self, Bug};
 use crate::node::ports::{FromLog, Record};
 
 use super::batch::{Batch, Durable, Owed};
@@ -198,6 +200,12 @@ impl Journal {
     }
 
     pub fn handle_done(&mut self, done: Done) {
+        #[cfg(feature = "planted")]
+        if let (Done::Failed { .. }, Some(Flight::Sync { segment, .. })) = (&done, &self.flight)
+            && planted::is(Bug::RetriedSync)
+        {
+            return self.push_sync(*segment);
+        }
         match done {
             Done::Created { file } => self.segments.spare_created(file.0),
             Done::NoRoom { file } => {
@@ -294,6 +302,11 @@ impl Journal {
             return self.die("an answer to a write that was not asked for".to_owned());
         };
         self.segments.took(frame_bytes, self.now.mono);
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::AckBeforeSync) {
+            self.unsynced_since.get_or_insert(self.now.mono);
+            return self.pay(segment, owed);
+        }
         match self.settings.fsync {
             Fsync::Commit => {
                 self.flight = Some(Flight::Sync { segment, owed });

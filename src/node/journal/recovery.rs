@@ -14,6 +14,8 @@
 
 use super::frame::SEGMENT_HEADER_BYTES;
 use super::scan::{Damage, Tail, scan};
+#[cfg(feature = "planted")]
+use crate::node::planted::{self, Bug};
 
 /// Up to where the pages hold everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,7 +128,15 @@ impl Recovery {
     }
 
     fn take(&mut self, segment: u64, bytes: Vec<u8>) -> Result<(), Damage> {
-        let found = scan(&bytes, segment, self.tail)?;
+        #[cfg_attr(not(feature = "planted"), expect(unused_mut))]
+        let mut found = scan(&bytes, segment, self.tail)?;
+        #[cfg(feature = "planted")]
+        if found.tail_is_dirty
+            && planted::is(Bug::SeqReused)
+            && let Some(last) = found.commits.pop()
+        {
+            found.end -= last.len_bytes();
+        }
         let last = found.commits.last().map(|commit| Unsealed {
             segment,
             last_commit: commit.head.commit,

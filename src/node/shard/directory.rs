@@ -6,6 +6,8 @@ use super::room::Room;
 use super::{AdminReply, Load, News, Shard};
 use crate::model::{ConversationId, DirectoryChange, Import, Now, UserId};
 use crate::node::admin::{AdminAnswer, AdminCommand};
+#[cfg(feature = "planted")]
+use crate::node::planted::{self, Bug};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
 /// Admin commands that wait for their turn; one more is answered `Unavailable`.
@@ -180,6 +182,10 @@ impl Shard {
         role: Option<crate::model::Role>,
         now: Now,
     ) {
+        #[cfg(feature = "planted")]
+        if role.is_none() && planted::is(Bug::DeliveryAfterRemoval) {
+            return;
+        }
         if self.settings.access == crate::model::Access::Members {
             self.with_chat(room, now, |chat, _, out| chat.set_member(user, role, now, out));
         }

@@ -23,6 +23,8 @@ use crate::model::{
     Version,
 };
 use crate::node::mail::Told;
+#[cfg(feature = "planted")]
+use crate::node::planted::{self, Bug};
 use crate::node::ports::{LoadQuery, LoadResult, Past, PastQuery};
 use crate::wire::json;
 
@@ -94,6 +96,10 @@ pub(super) fn position(
     durable: Seq,
     epoch: crate::model::Epoch,
 ) -> Option<Seq> {
+    #[cfg(feature = "planted")]
+    if planted::is(Bug::ResumeOffByOne) && resume.since < durable {
+        return Some(resume.since.next());
+    }
     let is_of_this_log = resume.epoch.is_none_or(|theirs| theirs == epoch);
     (is_of_this_log && resume.since <= durable).then_some(resume.since)
 }
