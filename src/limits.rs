@@ -32,6 +32,22 @@ pub const HISTORY_MESSAGES_MAX: u32 = 200;
 pub const HISTORY_MESSAGES_DEFAULT: u32 = 50;
 /// A page of history ends when it is so long, in bytes of JSON.
 pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
+/// Lines of one page of `/admin/events`, and when a page ends, in bytes of texts.
+pub const EVENTS_PAGE_MAX: usize = 1_000;
+pub const EVENTS_PAGE_BYTES_MAX: usize = 1 << 20;
+/// How long `/admin/events` waits at most.
+pub const EVENTS_WAIT_S_MAX: u64 = 60;
+/// Events whose order in the log is held at once when it is restored from pages, 32 bytes each.
+pub const ORDER_WINDOW_EVENTS: usize = 1 << 18;
+/// An import: its bytes, its lines, one line, and the highest message id that it may bring.
+pub const IMPORT_BYTES_MAX: u64 = 1 << 30;
+pub const IMPORT_LINES_MAX: u64 = 5_000_000;
+pub const IMPORT_LINE_BYTES_MAX: usize = 256 * 1024;
+pub const IMPORT_ID_MAX: u64 = 1 << 52;
+/// Exports that run at once.
+pub const EXPORTS_MAX: usize = 2;
+/// A client that takes or sends nothing of an export or import for so long is cut.
+pub const TRANSFER_STALL_MS: u64 = 30_000;
 /// Users that a list in a frame names at most; the count beside it is whole.
 pub const LISTED_USERS_MAX: usize = 50;
 /// Questions about the past that a shard has under way at once.

@@ -12,6 +12,8 @@ mod client;
 mod counting;
 #[path = "core/decode.rs"]
 mod decode;
+#[path = "core/deletion.rs"]
+mod deletion;
 #[path = "core/drain.rs"]
 mod drain;
 #[path = "core/durable.rs"]
@@ -20,12 +22,14 @@ mod durable;
 mod entry;
 #[path = "core/handshake.rs"]
 mod handshake;
+#[path = "core/import.rs"]
+mod import;
 #[path = "core/liveness.rs"]
 mod liveness;
+#[path = "core/operation.rs"]
+mod operation;
 #[path = "core/overload.rs"]
 mod overload;
-#[path = "core/pages.rs"]
-mod pages;
 #[path = "core/past.rs"]
 mod past;
 #[path = "core/pump.rs"]

@@ -2,8 +2,12 @@
 
 #[path = "http_side/api.rs"]
 mod api;
+#[path = "http_side/openapi.rs"]
+mod openapi;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
+#[path = "http_side/transfers.rs"]
+mod transfers;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loquat::http::{self, HttpBounds, HttpSettings, Vitals};
-use loquat::model::{Profile, Role};
-use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::model::{ErrorCode, MessageId, Profile, Role, Seq};
+use loquat::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use serde_json::{Value, json};
 
 use stand_in::{
@@ -235,7 +239,40 @@ fn changes_reach_the_shards_and_are_answered_when_done() {
         "{}",
         204,
         Value::Null,
-        AdminCommand::Kick { conversation: seven, user: user("1") },
+        AdminCommand::Kick { conversation: seven.clone(), user: user("1") },
+    );
+    for (body, days) in
+        [(r#"{"retention_days":30}"#, Some(30)), (r#"{"retention_days":null}"#, None)]
+    {
+        check(
+            "PUT /admin/conversations/7/retention",
+            body,
+            200,
+            json!({"conversation_id": 7, "retention_days": days}),
+            AdminCommand::SetRetention { conversation: seven.clone(), days },
+        );
+    }
+    for body in ["{}", r#"{"retention_days":0}"#, r#"{"retention_days":36501}"#] {
+        let answer = server.admin("PUT /admin/conversations/7/retention", body);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid"), "{body}");
+    }
+    check(
+        "DELETE /admin/conversations/7",
+        "",
+        204,
+        Value::Null,
+        AdminCommand::DeleteConversation { conversation: seven.clone() },
+    );
+    check(
+        "DELETE /admin/conversations/7/messages/12",
+        "",
+        204,
+        Value::Null,
+        AdminCommand::DeleteMessage {
+            conversation: seven,
+            message: MessageId(12),
+            by: Sender::System,
+        },
     );
     let profile = json!({"id": "ann@x.org", "email": "", "first_name": "Ann", "last_name": ""});
     check(
@@ -247,6 +284,29 @@ fn changes_reach_the_shards_and_are_answered_when_done() {
             profile: Profile { first_name: "Ann".to_owned(), ..Profile::nameless(ann.clone()) },
         },
     );
+    check(
+        "POST /admin/users/ann@x.org/erase",
+        "",
+        202,
+        json!({"user_id": "ann@x.org", "status": "running"}),
+        AdminCommand::EraseUser { user: ann.clone() },
+    );
+    let at = "2025-11-26T10:30:00.123Z";
+    for (user, status, expected) in [
+        (1, 200, json!({"user_id": 1, "status": "running", "begun_at": at})),
+        (
+            2,
+            200,
+            json!({
+                "user_id": 2, "status": "done", "begun_at": at, "done_at": at, "messages": 3,
+                "reactions": 1,
+            }),
+        ),
+    ] {
+        let answer = server.admin(&format!("GET /admin/users/{user}/erase"), "");
+        assert_eq!((answer.status, answer.json()), (status, expected));
+    }
+    assert_eq!(server.admin("GET /admin/users/3/erase", "").status, 404);
     check(
         "POST /admin/users/ann@x.org/revoke",
         "",
@@ -261,6 +321,60 @@ fn changes_reach_the_shards_and_are_answered_when_done() {
         Value::Null,
         AdminCommand::Revoke { user: ann, issued_before: Some(CREATED_AT) },
     );
+}
+
+#[test]
+fn a_post_is_answered_with_its_number_or_with_what_is_wrong() {
+    let server = Server::start();
+    let line = "POST /admin/conversations/7/messages";
+    let mood = |answer| *server.world.mood.lock().unwrap() = Mood::Answers(answer);
+    mood(AdminAnswer::Numbered { message: MessageId(5), seq: Seq(9), created_at: CREATED_AT });
+    let check = |body: &str, sender: Sender, parent: Option<u64>, name: Option<&str>| {
+        let answer = server.admin(line, body);
+        let expected = json!({"id": 5, "seq": 9, "created_at": "2025-11-26T10:30:00.123Z"});
+        assert_eq!((answer.status, answer.json()), (201, expected), "{body}");
+        let post = Post {
+            sender,
+            content: "hi".to_owned(),
+            parent: parent.map(MessageId),
+            client_msg_id: name.map(str::to_owned),
+        };
+        let command = AdminCommand::Post { conversation: conversation("7"), post };
+        assert_eq!(server.take_commands(), [command], "{body}");
+    };
+    check(r#"{"content":"hi","user_id":3}"#, Sender::User(user("3")), None, None);
+    check(r#"{"content":"hi","user_id":"3"}"#, Sender::User(user("3")), None, None);
+    let whole = r#"{"content":"hi","system":true,"parent_message_id":4,"client_msg_id":"n"}"#;
+    check(whole, Sender::System, Some(4), Some("n"));
+    let refuse = |body: &str, status: u16, code: &str| {
+        let answer = server.admin(line, body);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{body}");
+    };
+    for body in [
+        r#"{"content":"hi"}"#,
+        r#"{"content":"hi","user_id":3,"system":true}"#,
+        r#"{"content":"hi","user_id":"é"}"#,
+        r#"{"content":7,"system":true}"#,
+        r#"{"content":"hi","system":true,"more":1}"#,
+    ] {
+        refuse(body, 400, "invalid");
+    }
+    assert_eq!(server.take_commands(), []);
+    let hi = r#"{"content":"hi","system":true}"#;
+    for (code, status) in [
+        (ErrorCode::Empty, 400),
+        (ErrorCode::TooLong, 400),
+        (ErrorCode::Invalid, 400),
+        (ErrorCode::ParentNotFound, 404),
+        (ErrorCode::IdempotencyConflict, 409),
+        (ErrorCode::StorageUnavailable, 503),
+    ] {
+        mood(AdminAnswer::Refused(code));
+        refuse(hi, status, code.as_str());
+    }
+    mood(AdminAnswer::NotFound);
+    refuse(hi, 404, "not_found");
+    assert_eq!(server.admin("DELETE /admin/conversations/7/messages/x", "").status, 400);
 }
 
 #[test]
@@ -467,6 +581,7 @@ fn a_port_in_use_is_an_error_at_the_start() {
         admin.listen = server.handle.admin_address().unwrap();
     }
     let world = Arc::new(world());
-    let error = http::start(taken, ports(&world)).err().unwrap();
+    let (ports, _store) = ports(&world);
+    let error = http::start(taken, ports).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

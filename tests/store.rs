@@ -2,11 +2,21 @@
 
 #[path = "store/damage.rs"]
 mod damage;
+#[path = "store/deletion.rs"]
+mod deletion;
 #[path = "store/endings.rs"]
 mod endings;
+#[path = "store/erasing.rs"]
+mod erasing;
 #[path = "store/folding.rs"]
 mod folding;
 #[path = "store/past.rs"]
 mod past;
+#[path = "store/retention.rs"]
+mod retention;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/transfers.rs"]
+mod transfers;
+#[path = "store/user_erasing.rs"]
+mod user_erasing;

@@ -55,6 +55,9 @@ pub fn admit(
     if is_revoked(identity, admission) {
         return Err(CloseReason::TokenRevoked);
     }
+    if admission.is_deleted {
+        return Err(CloseReason::Forbidden);
+    }
     let claimed = identity.role.unwrap_or(Role::Member);
     let role = match access {
         Access::Members => admission.role.filter(|_| admission.conversation_exists),

@@ -12,6 +12,7 @@ use super::agenda::{Agenda, Task};
 use super::decide::Speaker;
 use super::dedupe::{Dedupe, Filter};
 use super::message::Messages;
+use super::operator::Operators;
 use super::people::{People, UserIndex};
 use super::presence::Presence;
 use super::queue::{Queue, error_reference};
@@ -52,6 +53,7 @@ pub struct Conversation {
     pub(super) marks_in_log: VecDeque<(u64, UserIndex)>,
     /// The store may have marks of users who are not in memory.
     pub(super) has_stored_marks: bool,
+    pub(super) operators: Operators,
     /// Users with receipts that wait for the store.
     pub(super) receipts_waiting: BTreeSet<UserIndex>,
     pub(super) bucket: Bucket,
@@ -80,6 +82,7 @@ impl Conversation {
             seals: Seals::new(header.last_seq),
             marks_in_log: VecDeque::new(),
             has_stored_marks: !is_new,
+            operators: Operators::default(),
             receipts_waiting: BTreeSet::new(),
             bucket,
         }
@@ -249,7 +252,10 @@ impl Conversation {
     }
 
     pub fn version_of(&self, session: SessionId) -> Option<Version> {
-        Some(self.people.session(session)?.version)
+        match self.operators.has(session) {
+            true => Some(Version::V2),
+            false => Some(self.people.session(session)?.version),
+        }
     }
 
     /// The last `count` messages, oldest first: `stored` are the store's last ones, memory is newer.

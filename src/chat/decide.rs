@@ -121,7 +121,7 @@ impl Conversation {
                 Ok(Verdict::Event(EventBody::Message(MessageBody {
                     id,
                     ordinal: self.header.messages,
-                    sender: (*self.people[speaker.user].profile).clone(),
+                    sender: self.sender(speaker).clone(),
                     content: send.content.into_owned(),
                     parent,
                     client_msg_id: send.client_msg_id.map(Cow::into_owned),
@@ -234,10 +234,10 @@ impl Conversation {
             self.recall.happened(&event);
             self.stop_typing(speaker.user, out);
         }
-        let session = Some(speaker.session).filter(|session| self.people.is_here(*session));
+        let session = Some(speaker.session).filter(|session| self.is_heard(*session));
         let user = self.people[speaker.user].profile.id.clone();
         out.push(Effect::Append { event, origin: Origin { session, user, reference } });
-        if let Some((id, ordinal)) = sent {
+        if let Some((id, ordinal)) = sent.filter(|_| !self.is_system(speaker)) {
             self.raise_mark(speaker.user, id, ordinal, out);
         }
     }
@@ -250,7 +250,7 @@ impl Conversation {
         reference: Option<String>,
         out: &mut Effects,
     ) {
-        if !self.people.is_here(session) {
+        if !self.is_heard(session) {
             return;
         }
         use ErrorCode::{Gone, IdempotencyConflict, TooLong};
@@ -265,7 +265,7 @@ impl Conversation {
     /// An ack that shows decided state; v1 knows no acks.
     fn acknowledge(&self, speaker: Speaker, ack: Ack, out: &mut Effects) {
         let Speaker { session, version, .. } = speaker;
-        if version == Version::V2 && self.people.is_here(session) {
+        if version == Version::V2 && self.is_heard(session) {
             out.push(Effect::ReplyWhenDurable { session, reply: Reply::Ack(ack) });
         }
     }
@@ -273,7 +273,7 @@ impl Conversation {
     /// An ack of what is never logged.
     pub(super) fn acknowledge_now(&self, speaker: Speaker, ack: Ack, out: &mut Effects) {
         let Speaker { session, version, .. } = speaker;
-        if version == Version::V2 && self.people.is_here(session) {
+        if version == Version::V2 && self.is_heard(session) {
             out.push(Effect::Reply { session, reply: Reply::Ack(ack) });
         }
     }

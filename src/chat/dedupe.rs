@@ -35,7 +35,7 @@ const DAY_BYTES_MAX: usize = 2 << 20;
 
 /// Which keys may be in the store.
 #[derive(Debug, Clone, Default)]
-pub enum Filter {
+pub(super) enum Filter {
     /// Any.
     #[default]
     Unknown,
@@ -67,7 +67,7 @@ impl Filter {
 /// A Bloom filter per day, each growing in layers of twice the size, up to 2 MiB a day. A day with more
 /// keys than that is full: everything may be in it.
 #[derive(Debug, Clone, Default)]
-pub struct Bloom {
+pub(super) struct Bloom {
     days: VecDeque<Day>,
 }
 
@@ -112,6 +112,7 @@ impl Bloom {
     }
 
     /// What it takes in memory.
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.days.iter().map(Day::bytes).sum()
     }

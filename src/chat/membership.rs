@@ -82,6 +82,18 @@ impl Conversation {
         self.may_release(user);
     }
 
+    /// Closes every socket: the conversation is deleted, and this machine with it.
+    pub fn close_all(&mut self, reason: CloseReason, now: Now, out: &mut Effects) {
+        self.observe(now);
+        let everyone: Vec<SessionId> =
+            self.people.users().flat_map(|(_, user)| user.sessions.iter().copied()).collect();
+        for session in everyone {
+            self.people.leave(session);
+            out.push(Effect::Close { session, reason });
+        }
+        out.extend(self.operators.take().map(|session| Effect::Close { session, reason }));
+    }
+
     /// Forgets a user of whom nothing is left to tell or to store.
     pub(super) fn may_release(&mut self, user: UserIndex) {
         let Some(held) = self.people.get(user) else { return };

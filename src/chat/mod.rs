@@ -26,6 +26,7 @@ mod decide;
 mod dedupe;
 mod membership;
 mod message;
+mod operator;
 mod past;
 mod people;
 mod presence;
@@ -44,7 +45,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::conversation::Conversation;
-pub use self::dedupe::{Bloom, Filter};
+pub use self::operator::Operation;
 use crate::limits::Limits;
 use crate::model::{
     CloseReason, Event, LoadKey, Mark, MessageId, Profile, Reply, Role, SessionId, Signal, UserId,

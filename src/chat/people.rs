@@ -60,16 +60,19 @@ impl People {
     /// A socket comes in.
     pub fn enter(&mut self, session: SessionId, joiner: Joiner, unknown: Unknown) -> UserIndex {
         let Joiner { profile, role, version } = joiner;
-        let user = match self.by_id.get(&profile.id) {
-            Some(&user) => {
-                self[user].profile = profile;
-                user
-            }
-            None => self.insert(profile, unknown),
-        };
+        let user = self.find_or_insert(&profile, unknown);
+        self[user].profile = profile;
         self[user].sessions.push(session);
         self.sessions.insert(session, Session { user, role, version });
         user
+    }
+
+    /// A user of whom something is decided, with or without a socket.
+    pub fn find_or_insert(&mut self, profile: &Arc<Profile>, unknown: Unknown) -> UserIndex {
+        match self.by_id.get(&profile.id) {
+            Some(&user) => user,
+            None => self.insert(profile.clone(), unknown),
+        }
     }
 
     /// Another rate for everyone's events.

@@ -211,16 +211,25 @@ impl Conversation {
 
     /// The user's role changed: what waits is decided by the new one.
     pub(super) fn change_waiting(&mut self, user: UserIndex, role: Role) {
-        for waiting in self.queue.commands.iter_mut().filter(|held| held.speaker.user == user) {
+        for waiting in self.waiting_of(user) {
             waiting.speaker.role = role;
         }
     }
 
     /// The user was removed: what waits will not be decided.
     pub(super) fn drop_waiting(&mut self, user: UserIndex) {
-        for waiting in self.queue.commands.iter_mut().filter(|held| held.speaker.user == user) {
+        for waiting in self.waiting_of(user) {
             waiting.is_dropped = true;
         }
+    }
+
+    /// What the user's own sockets asked for; the operator's word does not depend on the user's rights.
+    fn waiting_of(&mut self, user: UserIndex) -> impl Iterator<Item = &mut Waiting> {
+        let operators = &self.operators;
+        let is_own = move |held: &&mut Waiting| {
+            held.speaker.user == user && !operators.has(held.speaker.session)
+        };
+        self.queue.commands.iter_mut().filter(is_own)
     }
 }
 

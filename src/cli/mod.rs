@@ -7,6 +7,7 @@ mod api;
 mod check_config;
 mod demo;
 mod demo_secret;
+mod erasure;
 mod flags;
 mod launch;
 mod metrics;

@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::api::Memberships;
+use super::erasure::Eraser;
 use super::launch::{Launch, Mode};
 use super::metrics::Metrics;
 use crate::auth::SetupError;
@@ -26,7 +27,7 @@ use crate::http::{
     self, AdminSettings, AdminToken, ApiSettings, HttpHandle, HttpPorts, HttpSettings,
 };
 use crate::mailbox::{Receiver, Sender, ring};
-use crate::model::{ConversationId, Epoch, UserId, Wall};
+use crate::model::{ConversationId, Epoch, Erasure, UserId, Wall};
 use crate::node::admin::AdminCommand;
 use crate::node::admission::{Admissions, Caps};
 use crate::node::connection::Buckets;
@@ -62,6 +63,8 @@ pub enum ServerError {
     Http(io::Error),
     #[error("cannot start the reactors: {0}")]
     Reactors(io::Error),
+    #[error("cannot start the thread that erases users: {0}")]
+    Erasure(io::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the system gives no random numbers: {0}")]
@@ -107,11 +110,12 @@ pub fn serve(
     let metrics = Metrics::new(counters, &store, logs, health.clone());
     let ports = HttpPorts {
         shards: gate.clone(),
-        questions: gate,
+        questions: gate.clone(),
         memberships: Arc::new(Memberships { read: store.read_handle(), access }),
         directory: Arc::new(Directory(store.read_handle())),
         health: health.clone(),
         metrics: Arc::new(metrics),
+        transfers: store.transfers(),
     };
     let current: http::Gate = Arc::new(ArcSwap::from_pointee(reloadable(settings)?));
     let listening = listening(address);
@@ -146,11 +150,15 @@ pub fn serve(
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();
+    let eraser =
+        Eraser::start(gate, store.read_handle(), store.orders()).map_err(ServerError::Erasure)?;
     health.serving(running.pulses());
+    let signals = Signals::listen()?;
     ready(Addresses { public: address, admin: http.admin_address() });
-    Live { launch, logs, running: &running, gate: current }.wait_for_the_end()?;
+    Live { launch, logs, running: &running, gate: current }.wait_for_the_end(signals);
     health.is_draining.store(true, Ordering::Relaxed);
     tracing::info!("draining");
+    eraser.stop();
     running.drain(settings.drain_timeout_ms);
     http.stop();
     match store.join() {
@@ -184,7 +192,9 @@ fn start_http(
             .collect(),
         Mode::Serve(_) => Vec::new(),
     };
-    let settings = HttpSettings { admin, api, demo_users, bounds: Default::default() };
+    let content_chars = launch.settings.limits.content_chars;
+    let bounds = http::HttpBounds { content_chars, ..Default::default() };
+    let settings = HttpSettings { admin, api, demo_users, bounds };
     http::start(settings, ports).map_err(ServerError::Http)
 }
 
@@ -206,6 +216,7 @@ pub fn store_settings(settings: &Settings) -> StoreSettings {
         },
         cache_bytes: settings.sled_cache_bytes,
         journal_keep_days: settings.journal_keep_days,
+        retention_days: (settings.retention_days > 0).then_some(settings.retention_days),
         ..defaults
     }
 }
@@ -290,27 +301,45 @@ struct Live<'a> {
     gate: http::Gate,
 }
 
-impl Live<'_> {
-    /// Signals, until one says stop.
-    fn wait_for_the_end(&self) -> Result<(), ServerError> {
+/// What operators say by signals. Listened to before anybody is told that the server is there: until
+/// then a signal ends the process at once.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, ServerError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ServerError::Signals)?;
+        let inside = runtime.enter();
+        let on = |kind| signal(kind).map_err(ServerError::Signals);
+        let hangup = on(SignalKind::hangup())?;
+        let terminate = on(SignalKind::terminate())?;
+        let interrupt = on(SignalKind::interrupt())?;
+        drop(inside);
+        Ok(Signals { runtime, hangup, terminate, interrupt })
+    }
+}
+
+impl Live<'_> {
+    /// Signals, until one says stop.
+    fn wait_for_the_end(&self, signals: Signals) {
+        let Signals { runtime, mut hangup, mut terminate, mut interrupt } = signals;
         runtime.block_on(async {
-            let on = |kind| signal(kind).map_err(ServerError::Signals);
-            let mut hangup: Signal = on(SignalKind::hangup())?;
-            let mut terminate = on(SignalKind::terminate())?;
-            let mut interrupt = on(SignalKind::interrupt())?;
             let mut current = self.launch.settings.clone();
             loop {
                 tokio::select! {
                     _ = hangup.recv() => self.reload(&mut current),
-                    _ = terminate.recv() => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
                 }
             }
-        })
+        });
     }
 
     /// SIGHUP: takes what may change; with any mistake nothing changes.
@@ -358,13 +387,24 @@ impl AdminGate {
     fn owner(&self, command: &AdminCommand) -> usize {
         let core = match command {
             AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. }
+            | AdminCommand::Post { conversation, .. }
+            | AdminCommand::DeleteMessage { conversation, .. }
             | AdminCommand::SetMember { conversation, .. }
             | AdminCommand::RemoveMember { conversation, .. }
             | AdminCommand::Kick { conversation, .. } => {
                 self.placement.of_conversation(conversation)
             }
             AdminCommand::SetProfile { profile } => self.placement.of_user(&profile.id),
-            AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::RemoveReaction { conversation, .. } => {
+                self.placement.of_conversation(conversation)
+            }
+            AdminCommand::EraseUser { user }
+            | AdminCommand::ReadAnew { user }
+            | AdminCommand::Revoke { user, .. } => self.placement.of_user(user),
+            AdminCommand::Import(import) => self.placement.of_conversation(&import.conversation),
+            AdminCommand::RenewLease { .. } => 0,
         };
         usize::from(core)
     }
@@ -376,6 +416,29 @@ impl http::Shards for AdminGate {
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.push((command, reply).into()).map_err(|_| http::Busy)?;
         ring.ring();
+        Ok(())
+    }
+
+    fn send_to_all(
+        &self,
+        command: AdminCommand,
+        reply: http::AdminReply,
+    ) -> Result<(), http::Busy> {
+        let last = Arc::new(Mutex::new(Some(reply)));
+        let left = Arc::new(AtomicUsize::new(self.rings.len()));
+        for ring in &self.rings {
+            let (last, left) = (last.clone(), left.clone());
+            let reply = Box::new(move |answer| {
+                if left.fetch_sub(1, Ordering::AcqRel) == 1
+                    && let Some(reply) = last.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    reply(answer);
+                }
+            });
+            let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.push(AdminOrder::Change(command.clone(), reply)).map_err(|_| http::Busy)?;
+            ring.ring();
+        }
         Ok(())
     }
 }
@@ -404,6 +467,10 @@ impl http::Directory for Directory {
     ) -> Result<Vec<http::ConversationEntry>, http::Unreadable> {
         let found = self.0.created(after, limit).map_err(unreadable)?;
         Ok(found.into_iter().map(|(conversation, at)| entry(conversation, at)).collect())
+    }
+
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, http::Unreadable> {
+        self.0.erasure(user).map_err(unreadable)
     }
 
     fn members(

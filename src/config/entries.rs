@@ -20,7 +20,7 @@ const fn bytes(min: u64, max: u64) -> Shape {
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-pub(super) static ENTRIES: [Entry; 29] = [
+pub(super) static ENTRIES: [Entry; 30] = [
     entry!(
         Server,
         Restart,
@@ -193,6 +193,14 @@ pub(super) static ENTRIES: [Entry; 29] = [
         journal_keep_days,
         count(0, 3650),
         "How long a finished journal file is kept for repairs"
+    ),
+    entry!(
+        Storage,
+        Restart,
+        "retention_days",
+        retention_days,
+        count(0, 36_500),
+        "Age at which messages are dropped, unless a conversation has its own; 0 keeps them"
     ),
     entry!(
         Storage,

@@ -28,6 +28,8 @@ pub struct Settings {
     pub disk_reserve_bytes: u64,
     pub journal_segment_bytes: u64,
     pub journal_keep_days: u32,
+    /// 0: for ever.
+    pub retention_days: u32,
     pub sled_cache_bytes: u64,
     pub drain_timeout_ms: u64,
     pub wide_threshold: usize,
@@ -114,6 +116,7 @@ impl Default for Settings {
             disk_reserve_bytes: 256 << 20,
             journal_segment_bytes: 64 << 20,
             journal_keep_days: 7,
+            retention_days: 0,
             sled_cache_bytes: 64 << 20,
             drain_timeout_ms: 5_000,
             wide_threshold: 1_024,

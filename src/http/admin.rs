@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ use super::ports::{
     ConversationEntry, Directory, Health, MemberEntry, Metrics, Shards, Unreadable,
 };
 use super::token::AdminToken;
-use super::{HttpBounds, HttpPorts, health, instant, metrics};
+use super::{HttpBounds, HttpPorts, admin_erase, health, instant, metrics};
 use crate::model::{ConversationId, Profile, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 
@@ -34,34 +34,39 @@ pub struct Admin {
     pub bounds: HttpBounds,
 }
 
-type Answer<T> = Result<T, Failure>;
+pub type Answer<T> = Result<T, Failure>;
 
 /// What guards the routes.
-struct Guard {
-    token: AdminToken,
-    counters: Arc<Counters>,
+pub struct Guard {
+    pub token: AdminToken,
+    pub counters: Arc<Counters>,
 }
 
 /// Everything but health wants the token, unknown paths too.
-pub fn routes(
-    admin: Admin,
-    token: AdminToken,
-    counters: Arc<Counters>,
-    health: Arc<dyn Health>,
-) -> Router {
-    let guard = Arc::new(Guard { token, counters });
+pub fn routes(admin: Admin, ways: Router, guard: Guard, health: Arc<dyn Health>) -> Router {
+    let guard = Arc::new(guard);
     let member = put(set_member).delete(remove_member);
+    let conversation = put(create).get(show).delete(admin_erase::delete_conversation);
     Router::new()
         .route("/admin/conversations", get(list_conversations))
-        .route("/admin/conversations/{conversation}", put(create).get(show))
+        .route("/admin/conversations/{conversation}", conversation)
+        .route("/admin/conversations/{conversation}/retention", put(admin_erase::set_retention))
+        .route("/admin/conversations/{conversation}/messages", post(admin_erase::send))
+        .route(
+            "/admin/conversations/{conversation}/messages/{message}",
+            delete(admin_erase::delete_message),
+        )
         .route("/admin/conversations/{conversation}/members", get(list_members))
         .route("/admin/conversations/{conversation}/members/{user}", member)
         .route("/admin/conversations/{conversation}/members/{user}/kick", post(kick))
         .route("/admin/users/{user}", put(set_profile))
         .route("/admin/users/{user}/revoke", post(revoke))
+        .route("/admin/users/{user}/erase", post(admin_erase::erase).get(admin_erase::erasure))
+        .route("/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Failure::NO_SUCH_PATH)
         .with_state(Arc::new(admin))
+        .merge(ways)
         .layer(middleware::from_fn_with_state(guard, authorize))
         .merge(health::routes(health))
         .method_not_allowed_fallback(async || Failure::METHOD_NOT_ALLOWED)
@@ -96,7 +101,7 @@ impl Admin {
     }
 
     /// Sends a command and waits until its outcome is durable.
-    async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
+    pub async fn ask(&self, operation: &'static str, command: AdminCommand) -> Answer<AdminAnswer> {
         let (sender, receiver) = oneshot::channel();
         // A receiver that has given up wants no answer.
         let reply = Box::new(move |answer| {
@@ -122,7 +127,7 @@ impl Admin {
     }
 
     /// As [`Admin::ask`], for what is either done or has nobody to be done to.
-    async fn change(
+    pub async fn change(
         &self,
         operation: &'static str,
         command: AdminCommand,
@@ -130,12 +135,16 @@ impl Admin {
     ) -> Answer<()> {
         match self.ask(operation, command).await? {
             AdminAnswer::NotFound => Err(Failure::not_found(missing)),
-            AdminAnswer::Done | AdminAnswer::Exists | AdminAnswer::Unavailable => Ok(()),
+            AdminAnswer::Refused(code) => Err(admin_erase::refused(code)),
+            AdminAnswer::Done
+            | AdminAnswer::Numbered { .. }
+            | AdminAnswer::Exists
+            | AdminAnswer::Unavailable => Ok(()),
         }
     }
 
     /// Reads the directory on a blocking thread.
-    async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Directory) -> Result<T, Unreadable> + Send + 'static,
     ) -> Answer<T> {
@@ -158,7 +167,7 @@ impl Admin {
     }
 }
 
-const NO_CONVERSATION: &str = "there is no such conversation";
+pub const NO_CONVERSATION: &str = "there is no such conversation";
 const NO_MEMBER: &str = "there is no such conversation, or the user is not a member of it";
 
 #[derive(Serialize)]
@@ -218,7 +227,7 @@ fn has_more<T>(entries: &mut Vec<T>, limit: usize) -> bool {
     has_more
 }
 
-type Shared = State<Arc<Admin>>;
+pub type Shared = State<Arc<Admin>>;
 
 async fn create(
     State(admin): Shared,
@@ -229,7 +238,10 @@ async fn create(
     let status = match admin.ask("create_conversation", command).await? {
         AdminAnswer::Done => StatusCode::CREATED,
         AdminAnswer::Exists => StatusCode::OK,
-        AdminAnswer::NotFound | AdminAnswer::Unavailable => {
+        AdminAnswer::NotFound
+        | AdminAnswer::Unavailable
+        | AdminAnswer::Numbered { .. }
+        | AdminAnswer::Refused(_) => {
             return Err(Failure::not_found(NO_CONVERSATION));
         }
     };
@@ -325,6 +337,12 @@ async fn revoke(
     let command = AdminCommand::Revoke { user, issued_before };
     admin.change("revoke", command, "there is no such user").await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn openapi() -> Answer<Response> {
+    let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let text = super::openapi::text();
+    text.map(|text| (kind, text).into_response()).ok_or(Failure::NO_SUCH_PATH)
 }
 
 fn now() -> Wall {

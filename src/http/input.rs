@@ -13,10 +13,13 @@ use serde::de::DeserializeOwned;
 use super::admin::Admin;
 use super::failure::Failure;
 use super::instant;
-use crate::model::{ConversationId, Profile, Role, UserId, Wall};
+use crate::model::{ConversationId, MessageId, Profile, Role, UserId, Wall};
+use crate::node::admin::{Post, Sender};
 
 const PAGE_ENTRIES: usize = 100;
 const PAGE_ENTRIES_MAX: usize = 1_000;
+/// As for the server's setting.
+const RETENTION_DAYS_MAX: u32 = 36_500;
 /// RFC 5321 §4.5.3.1: a path without its angle brackets.
 const EMAIL_BYTES_MAX: usize = 254;
 /// As in Django's user model.
@@ -28,6 +31,7 @@ const CONVERSATION_IDS: Failure = Failure::invalid(
 const USER_IDS: Failure = Failure::invalid(
     "a user id is 1 to 64 of A-Z a-z 0-9 _ . @ + -; all digits: without leading zeros, below 2^53",
 );
+const MESSAGE_IDS: Failure = Failure::invalid("a message id is a number below 2^53");
 const PAGES: Failure = Failure::invalid(
     "the query may have after (the last id of the page before) and limit (1 to 1000)",
 );
@@ -66,6 +70,18 @@ impl<S: Sync> FromRequestParts<S> for OfUser {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<OfUser, Failure> {
         user(&path_part(parts, "user").await?).map(OfUser)
+    }
+}
+
+/// `{message}` of the path.
+pub struct OfMessage(pub MessageId);
+
+impl<S: Sync> FromRequestParts<S> for OfMessage {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<OfMessage, Failure> {
+        let number = path_part(parts, "message").await?.parse().map_err(|_| MESSAGE_IDS)?;
+        Ok(OfMessage(MessageId(number)))
     }
 }
 
@@ -192,6 +208,73 @@ impl RevokeBody {
             return Err(Failure::invalid("issued_before is not in the future"));
         }
         Ok(Some(at))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionBody {
+    /// Written out, if only as `null`: nothing is changed by leaving it out.
+    #[serde(deserialize_with = "Option::deserialize")]
+    retention_days: Option<u32>,
+}
+
+impl Shape for RetentionBody {
+    const ALLOWED: &'static str =
+        "the body is {\"retention_days\": D} with D 1 to 36500, or null for the server's";
+}
+
+impl RetentionBody {
+    pub fn days(self) -> Result<Option<u32>, Failure> {
+        match self.retention_days {
+            Some(days) if !(1..=RETENTION_DAYS_MAX).contains(&days) => {
+                Err(Failure::invalid(RetentionBody::ALLOWED))
+            }
+            days => Ok(days),
+        }
+    }
+}
+
+/// An id as JSON has it: clients write numbers and texts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawId {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostBody {
+    content: String,
+    user_id: Option<RawId>,
+    #[serde(default)]
+    system: bool,
+    parent_message_id: Option<u64>,
+    client_msg_id: Option<String>,
+}
+
+impl Shape for PostBody {
+    const ALLOWED: &'static str = "the body has content and either user_id or \"system\": true; it may \
+                                   have parent_message_id and client_msg_id";
+}
+
+impl PostBody {
+    pub fn post(self) -> Result<Post, Failure> {
+        let sender = match (self.user_id, self.system) {
+            (None, true) => Sender::System,
+            (Some(RawId::Text(text)), false) => Sender::User(user(&text)?),
+            (Some(RawId::Number(number)), false) => {
+                Sender::User(UserId::from_number(number).map_err(|_| USER_IDS)?)
+            }
+            _ => return Err(Failure::invalid(PostBody::ALLOWED)),
+        };
+        Ok(Post {
+            sender,
+            content: self.content,
+            parent: self.parent_message_id.map(MessageId),
+            client_msg_id: self.client_msg_id,
+        })
     }
 }
 

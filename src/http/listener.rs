@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use tower::ServiceExt;
 
 use super::HttpBounds;
 use super::handover::linger;
+use super::long::Patience;
 
 /// After a failed accept, which is nearly always a lack of descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
@@ -68,7 +70,12 @@ async fn serve(
     bounds: HttpBounds,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let service = hyper::service::service_fn(move |request| router.clone().oneshot(request));
+    let patience = Patience::default();
+    let of_requests = patience.clone();
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(of_requests.clone());
+        router.clone().oneshot(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.timeout())
@@ -91,7 +98,11 @@ async fn serve(
     if !is_over {
         connection.as_mut().graceful_shutdown();
         // A body, a shard's answer and the answer's way out: each has its own bound.
-        let _ = tokio::time::timeout(bounds.timeout() * 3, connection).await;
+        let is_cut = || !patience.is_needed() || *stopped.borrow();
+        // A long request has bounds of its own.
+        while tokio::time::timeout(bounds.timeout() * 3, connection.as_mut()).await.is_err()
+            && !is_cut()
+        {}
     }
     linger(&mut stream).await;
 }

@@ -7,22 +7,33 @@
 //! blocking threads of their own); tokens are in no log and no error text.
 
 mod admin;
+mod admin_erase;
+mod admin_events;
+mod admin_export;
+mod admin_import;
 mod api;
+mod event_lines;
 mod failure;
 mod handover;
 mod health;
 mod input;
 mod instant;
+mod intake;
 mod listener;
+mod long;
 mod metrics;
+mod ndjson;
+mod openapi;
 mod page;
 mod ports;
 mod public;
 mod rewound;
 mod token;
+mod transfer;
 
 pub use api::{ApiSettings, Gate};
 pub use handover::HttpCounts;
+pub use openapi::text as openapi_document;
 pub use page::{DemoUser, PageError};
 pub use ports::{
     AdminReply, Busy, ConversationEntry, Directory, Health, MemberEntry, Memberships, Metrics,
@@ -40,10 +51,12 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::limits::{HTTP_REQUESTS_MAX, HTTP_TIMEOUT_MS};
+use crate::limits::{HTTP_REQUESTS_MAX, HTTP_TIMEOUT_MS, Limits};
+use crate::store::Transfers;
 use crate::telemetry::Heartbeat;
-use admin::Admin;
+use admin::{Admin, Guard};
 use handover::{Intake, Outlet};
+use transfer::Ways;
 
 /// Threads for directory reads; more of them would only wait for the same disk.
 const READ_THREADS: usize = 4;
@@ -80,6 +93,8 @@ pub struct HttpBounds {
     /// An admin connection this old takes no further request.
     pub admin_connection_ms: u64,
     pub admin_body_bytes: usize,
+    /// Longest text of an imported message.
+    pub content_chars: usize,
 }
 
 impl Default for HttpBounds {
@@ -92,6 +107,7 @@ impl Default for HttpBounds {
             admin_connections: 64,
             admin_connection_ms: 60_000,
             admin_body_bytes: 1 << 20,
+            content_chars: Limits::DEFAULT.content_chars,
         }
     }
 }
@@ -110,6 +126,7 @@ pub struct HttpPorts {
     pub memberships: Arc<dyn Memberships>,
     pub directory: Arc<dyn Directory>,
     pub health: Arc<dyn Health>,
+    pub transfers: Transfers,
     pub metrics: Arc<dyn Metrics>,
 }
 
@@ -147,8 +164,9 @@ pub fn start(settings: HttpSettings, ports: HttpPorts) -> io::Result<HttpHandle>
         let bound = bind(&runtime, listen)?;
         admin_address = Some(bound.local_addr()?);
         let counters = intake.counters();
+        let ways = transfer::routes(Ways::new(&ports, bounds));
         let admin = Admin::new(&ports, bounds, counters.clone());
-        let router = admin::routes(admin, token, counters, ports.health);
+        let router = admin::routes(admin, ways, Guard { token, counters }, ports.health);
         listener = Some(listener::Listener::new(bound, router, bounds));
     }
     let heartbeat = Arc::new(Heartbeat::default());

@@ -2,7 +2,7 @@
 //! together implements them. No tokio here, so that implementers need none.
 
 use super::handover::HttpCounts;
-use crate::model::{ConversationId, Identity, Role, UserId, Wall};
+use crate::model::{ConversationId, Erasure, Identity, Role, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::question::{AnswerTo, Question};
 
@@ -19,6 +19,9 @@ pub struct Busy;
 pub trait Shards: Send + Sync {
     /// Must not block: it is called on the HTTP thread.
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
+
+    /// To every shard; the one reply is called when all have answered.
+    fn send_to_all(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy>;
 }
 
 /// The shards, as `/api` sees them.
@@ -66,6 +69,9 @@ pub trait Directory: Send + Sync {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<MemberEntry>, Unreadable>;
+
+    /// How far the erasing of a user is; `None` if nobody asked for it.
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable>;
 }
 
 /// What `/api` lists before any shard is asked; it may block like [`Directory`].

@@ -2,6 +2,7 @@
 
 use super::id::{ConversationId, MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
+use super::state::Tombstone;
 use super::time::Wall;
 
 /// One numbered happening of a conversation.
@@ -94,6 +95,37 @@ pub enum DirectoryChange {
         user: UserId,
         issued_before: Wall,
     },
+    /// The conversation, its members and its marks are gone; only the tombstone stays.
+    ConversationDeleted {
+        conversation: ConversationId,
+        tombstone: Tombstone,
+    },
+    /// The user's tokens of before are refused, the profile is gone, and everything else of the user is
+    /// being taken out of the store.
+    ErasureBegun {
+        user: UserId,
+        at: Wall,
+    },
+    /// Its messages are dropped at this age; `None`: at the server's.
+    RetentionSet {
+        conversation: ConversationId,
+        days: Option<u32>,
+    },
+    /// A conversation that did not exist is there with all its past, which lies in a file of this
+    /// number until pages have it.
+    ConversationImported(Import),
+}
+
+/// A conversation that was brought in whole: its events have the seqs 1 to `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    pub conversation: ConversationId,
+    /// When the conversation was created, there where it comes from.
+    pub at: Wall,
+    /// Names the file, and tells imports apart.
+    pub number: u64,
+    pub events: u64,
+    pub messages: u64,
 }
 
 /// What is told at once and never stored.

@@ -20,6 +20,13 @@ impl Profile {
         Profile { id, email: String::new(), first_name: String::new(), last_name: String::new() }
     }
 
+    /// Who speaks when the operator's own backend does: a user like any other to clients, which cannot
+    /// show a message without a sender.
+    pub fn system() -> Profile {
+        let Ok(id) = UserId::parse("system") else { unreachable!("it is a user id") };
+        Profile { first_name: "System".to_owned(), ..Profile::nameless(id) }
+    }
+
     /// "First Last" trimmed, else the e-mail, else `User <id>`.
     pub fn display_name(&self) -> String {
         let full = format!("{} {}", self.first_name.trim(), self.last_name.trim());

@@ -12,7 +12,9 @@ pub mod time;
 pub use command::{
     Asked, Command, ReactAction, Request, ResumeFrom, SessionCommand, SessionRequest, Version,
 };
-pub use event::{DirectoryChange, Event, EventBody, Mark, MessageBody, ReactionAction, Signal};
+pub use event::{
+    DirectoryChange, Event, EventBody, Import, Mark, MessageBody, ReactionAction, Signal,
+};
 pub use history::{
     Edited, Edits, EditsQuery, History, Listed, Participant, Reader, ReadersQuery, RepliesQuery,
     ShownMessage, Sides, Standing, StandingQuery, StoredEdits, StoredMarks, StoredPage,
@@ -22,7 +24,7 @@ pub use id::{ConversationId, Epoch, IdRef, MessageId, Seq, SessionId, UserId};
 pub use identity::{Access, Identity, Profile, Role, Scope};
 pub use reply::{Ack, CloseReason, ErrorCode, HelloLimits, Refusal, Reply, Resumed};
 pub use state::{
-    Admission, Anchor, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery, LoadKey,
-    Loaded, MessageState,
+    Admission, Anchor, Erasure, FirstSend, FirstSendPlace, FirstSends, Header, HistoryQuery,
+    LoadKey, Loaded, MessageState, Tombstone,
 };
 pub use time::{Mono, Now, Wall};

@@ -110,6 +110,30 @@ pub struct Header {
     pub last_at: Wall,
 }
 
+/// What stays of a deleted conversation: where it stood. Created again, it goes on from there, so that
+/// no seq and no message id ever names two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    pub at: Wall,
+    pub last_seq: Seq,
+    pub last_message: u64,
+}
+
+impl Tombstone {
+    /// Where the conversation stands when it is created again.
+    pub fn header(&self) -> Header {
+        let Tombstone { at, last_seq, last_message } = *self;
+        Header { last_seq, last_message, messages: 0, last_at: at }
+    }
+}
+
+/// How far the erasing of a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    Running { begun_at: Wall },
+    Done { begun_at: Wall, done_at: Wall, messages: u64, reactions: u64 },
+}
+
 /// The first time a `client_msg_id` was used, as much of it as a repeat's answer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstSend {
@@ -201,6 +225,8 @@ pub enum Anchor {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Admission {
     pub conversation_exists: bool,
+    /// It was deleted and not created again: nobody enters, whatever a token says.
+    pub is_deleted: bool,
     /// The directory's role, if the user is a member.
     pub role: Option<Role>,
     pub profile: Option<Profile>,

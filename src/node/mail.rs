@@ -89,6 +89,8 @@ pub enum Mail<S, A> {
     Narrow {
         conversation: ConversationId,
     },
+    /// What the store has as well is to be read anew.
+    ReadAnew,
     /// Sockets of this user whose token is older are closed.
     Revoked {
         user: UserId,

@@ -13,9 +13,17 @@ use crate::model::{
 /// What the log keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    Event { conversation: ConversationId, event: Arc<Event> },
-    Mark { conversation: ConversationId, mark: Mark },
+    Event {
+        conversation: ConversationId,
+        event: Arc<Event>,
+    },
+    Mark {
+        conversation: ConversationId,
+        mark: Mark,
+    },
     Directory(DirectoryChange),
+    /// In the place of one that was erased.
+    Erased,
 }
 
 /// Shard → log. A shard reserves room in the ring before it decides a command, so a record is never
@@ -42,6 +50,8 @@ pub enum FromLog {
     /// Free space fell below the reserve, or two segments wait to be sealed (`false`), or the store
     /// takes records again (`true`).
     Accepting(bool),
+    /// Something old was taken out of pages: what is in memory of what they have is read anew.
+    ReadAnew,
     /// After [`ToLog::Stop`]: everything is on disk.
     Stopped,
 }

@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use sled::Batch;
 
-use crate::model::{ConversationId, MessageId, Seq, UserId};
+use crate::model::{ConversationId, Erasure, MessageId, Seq, UserId};
 use crate::node::journal::archive::role_code;
 use crate::node::journal::{Scan, SealedMark};
 
+use super::erase;
 use super::error::{StoreError, ValueError};
 use super::gather::{DirectoryShare, Gathered, Share, gather};
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
 use super::pages::Pages;
-use super::values::{self, ReplyCount, ValueReader, ValueWriter};
+use super::values::{self, Gone, ReplyCount, ToErase, ValueReader, ValueWriter, Why};
 
 /// A slice of work on the tree: its lock is the process's.
 const SLICE_BYTES_MAX: usize = 256 << 10;
@@ -35,10 +36,14 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
     let (Some(first), Some(last)) = (segment.commits.first(), segment.commits.last()) else {
         return Ok(());
     };
-    let mut builder = Builder { pages, changes: Changes::new() };
     let gathered = gather(segment)?;
-    builder.all(&gathered, segment.header.segment)?;
-    apply(pages, std::mem::take(&mut builder.changes), stop)?;
+    for (conversation, share) in &gathered.conversations {
+        if let Some(through) = share.tombstone {
+            let gone = Gone { why: Why::Deleted, through };
+            erase::conversation(pages, conversation, gone, stop)?;
+        }
+    }
+    put(pages, &gathered, segment.header.segment, stop)?;
     pages.sync()?;
     let commits = ValueWriter::default()
         .u64(first.head.commit)
@@ -53,6 +58,18 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
     };
     pages.insert(&Key::new(Kind::Sealed), values::write_sealed(&sealed))?;
     pages.sync()
+}
+
+/// Puts what commits of this segment add up to into pages; on disk only after a sync.
+pub fn put(
+    pages: &Pages,
+    gathered: &Gathered<'_>,
+    segment: u64,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    let mut builder = Builder { pages, changes: Changes::new() };
+    builder.all(gathered, segment)?;
+    apply(pages, builder.changes, stop)
 }
 
 /// Puts changes in, in order of their keys and in slices, so that readers get their turn between.
@@ -85,8 +102,8 @@ pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), S
     Ok(())
 }
 
-struct Builder<'a> {
-    pages: &'a Pages,
+pub(super) struct Builder<'a> {
+    pub(super) pages: &'a Pages,
     changes: Changes,
 }
 
@@ -100,10 +117,12 @@ impl Builder<'_> {
             self.facts(conversation, share);
             self.marks(conversation, share)?;
         }
+        self.given_ids(gathered)?;
+        self.imports(gathered, segment)?;
         self.directory(&gathered.directory)
     }
 
-    fn put(&mut self, key: Key, value: Vec<u8>) {
+    pub(super) fn put(&mut self, key: Key, value: Vec<u8>) {
         self.changes.insert(key.into_bytes(), Some(value));
     }
 
@@ -112,14 +131,14 @@ impl Builder<'_> {
     }
 
     fn events(&mut self, conversation: &ConversationId, share: &Share<'_>, segment: u64) {
-        let (Some(first), Some(last)) = (share.events.first(), share.events.last()) else { return };
+        let Some((first, last)) = share.seqs else { return };
         // A page holds consecutive seqs; a hole is for `verify` to name, not to be papered over.
         for run in share.events.chunk_by(|one, next| one.seq.0.checked_add(1) == Some(next.seq.0)) {
             for entries in page::split(run) {
                 self.page(conversation, entries);
             }
         }
-        let seqs = ValueWriter::default().u64(first.seq.0).u64(last.seq.0).finish();
+        let seqs = ValueWriter::default().u64(first.0).u64(last.0).finish();
         let key = Key::new(Kind::SegmentSeqs).number(segment).conversation(conversation);
         self.put(key, seqs);
     }
@@ -142,13 +161,13 @@ impl Builder<'_> {
         conversation: &ConversationId,
         share: &Share<'_>,
     ) -> Result<(), StoreError> {
-        if share.events.is_empty() {
+        if share.events.is_empty() && share.tombstone.is_none() {
             return Ok(());
         }
         let key = Key::new(Kind::Header).conversation(conversation);
         let known = self.pages.get(&key)?.map(|value| values::read_header(&value)).transpose()?;
         let mut header = share.header;
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|_| share.tombstone.is_none()) {
             if known.last_seq > header.last_seq {
                 return Ok(());
             }
@@ -215,9 +234,12 @@ impl Builder<'_> {
     }
 
     fn facts(&mut self, conversation: &ConversationId, share: &Share<'_>) {
-        for (&message, record) in &share.deletions {
+        for (&message, &(since, record)) in &share.deletions {
             let key = Key::new(Kind::Deletion).conversation(conversation).message(message);
             self.put(key, ValueWriter::default().bytes(record).finish());
+            let key = Key::new(Kind::ToErase).conversation(conversation).message(message);
+            let text = ToErase { through: Seq(0), since };
+            self.put(key, values::write_to_erase(&text));
         }
         for ((message, emoji, user), holds) in &share.reactions {
             let key = reaction_key(conversation, *message, emoji, user);
@@ -275,9 +297,23 @@ impl Builder<'_> {
                 }
             }
         }
-        for (user, (_, record)) in &share.profiles {
-            let value = ValueWriter::default().bytes(record).finish();
-            self.put(Key::new(Kind::Profile).user(user), value);
+        for (conversation, days) in &share.retention {
+            let key = Key::new(Kind::Retention).conversation(conversation);
+            match days {
+                Some(days) => self.put(key, ValueWriter::default().u32(*days).finish()),
+                None => self.remove(key),
+            }
+        }
+        for (user, record) in &share.profiles {
+            let key = Key::new(Kind::Profile).user(user);
+            match record {
+                Some(record) => self.put(key, ValueWriter::default().bytes(record).finish()),
+                None => self.remove(key),
+            }
+        }
+        for (user, &begun_at) in &share.erasures {
+            let running = values::write_erasure(&Erasure::Running { begun_at });
+            self.put(Key::new(Kind::Erasure).user(user), running);
         }
         for (user, &issued_before) in &share.revoked {
             let key = Key::new(Kind::Revoked).user(user);
@@ -331,7 +367,8 @@ mod tests {
 
     use super::*;
     use crate::model::DirectoryChange;
-    use crate::model::{Event, EventBody, Mark, MessageBody, Profile, ReactionAction, Role, Wall};
+    use crate::model::{Event, EventBody, Mark, MessageBody, Profile, ReactionAction, Role};
+    use crate::model::{Tombstone, Wall};
     use crate::node::journal::frame::{CommitHead, FrameBuilder, SegmentHeader};
     use crate::node::journal::{Tail, scan};
     use crate::node::ports::Record;
@@ -424,6 +461,76 @@ mod tests {
         assert!(expected.len() > 15);
         for changes in 1..=expected.len() {
             assert_eq!(built(changes), expected, "{changes}");
+        }
+    }
+
+    /// Two segments, of which the second deletes the conversation, creates it again and goes on.
+    fn deleting() -> (Vec<u8>, Vec<u8>) {
+        let conversation = ConversationId::from_number(1).unwrap();
+        let tombstone = Tombstone { at: Wall(20), last_seq: Seq(7), last_message: 2 };
+        let mut second = vec![
+            Record::Directory(DirectoryChange::ConversationDeleted {
+                conversation: conversation.clone(),
+                tombstone,
+            }),
+            Record::Directory(DirectoryChange::ConversationCreated { conversation, at: Wall(21) }),
+        ];
+        second.extend(records(3));
+        (segment(1, &records(1)), segment(2, &second))
+    }
+
+    /// Builds both; the building of the second stops once before each slice of its work, and is cut short
+    /// so many changes deep.
+    fn rebuilt(keys_removed: usize, changes_before_the_crash: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        let (first, second) = deleting();
+        build(&pages, &scan(&first, 1, Tail::Strict).unwrap(), &NEVER).unwrap();
+        let second = scan(&second, 2, Tail::Strict).unwrap();
+        let conversation = ConversationId::from_number(1).unwrap();
+        let gathered = gather(&second).unwrap();
+        let gone = Gone {
+            why: Why::Deleted,
+            through: gathered.conversations[&conversation].tombstone.unwrap(),
+        };
+        let before = tree(&pages);
+        let copy = tempfile::tempdir().unwrap();
+        let other = Pages::open(&copy.path().join("pages"), 1 << 20).unwrap();
+        for (key, value) in &before {
+            let mut batch = Batch::default();
+            batch.insert(key.clone(), value.clone());
+            other.apply(batch).unwrap();
+        }
+        erase::conversation(&other, &conversation, gone, &NEVER).unwrap();
+        let left = tree(&other);
+        let removed = before.iter().filter(|(key, _)| !left.iter().any(|(held, _)| held == key));
+        for (key, _) in removed.take(keys_removed) {
+            let mut batch = Batch::default();
+            batch.remove(key.clone());
+            pages.apply(batch).unwrap();
+        }
+        let mut builder = Builder { pages: &other, changes: Changes::new() };
+        builder.all(&gathered, 2).unwrap();
+        if keys_removed == usize::MAX {
+            let some = builder.changes.into_iter().take(changes_before_the_crash).collect();
+            apply(&pages, some, &NEVER).unwrap();
+        }
+        build(&pages, &second, &NEVER).unwrap();
+        tree(&pages)
+    }
+
+    #[test]
+    fn deleting_again_after_a_crash_halfway_gives_the_same_tree() {
+        let expected = rebuilt(0, 0);
+        let of = |kind: Kind| expected.iter().filter(|(key, _)| key[0] == kind as u8).count();
+        let (pages, gone, edits) = (of(Kind::Page), of(Kind::Gone), of(Kind::Edit));
+        assert_eq!((gone, edits, of(Kind::Member), of(Kind::Mark)), (1, 2, 1, 1));
+        assert!(pages > 0 && expected.len() > 10);
+        for keys in 1..30 {
+            assert_eq!(rebuilt(keys, 0), expected, "{keys} keys removed");
+        }
+        for changes in 0..30 {
+            assert_eq!(rebuilt(usize::MAX, changes), expected, "{changes} changes made");
         }
     }
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Admission, ConversationId, DirectoryChange, Profile, Role, Scope, UserId, Wall,
+    Admission, ConversationId, DirectoryChange, Erasure, MessageId, Profile, Role, Scope, UserId,
+    Wall,
 };
 use crate::node::journal::archive::role_of;
 use crate::node::journal::record;
@@ -12,9 +13,10 @@ use crate::node::ports::Record;
 
 use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
+use super::overlay::Progress;
 use super::pages::guarded;
 use super::read::ReadHandle;
-use super::values::{self, ValueReader};
+use super::values::{self, ValueReader, Why};
 
 impl ReadHandle {
     /// What admitting this user to this conversation needs to know.
@@ -23,9 +25,13 @@ impl ReadHandle {
         conversation: &ConversationId,
         user: &UserId,
     ) -> Result<Admission, StoreError> {
+        if self.importing(conversation).is_some() {
+            return Err(StoreError::Importing);
+        }
         guarded(|| {
             Ok(Admission {
                 conversation_exists: self.exists(conversation)?,
+                is_deleted: self.is_gone(conversation)?,
                 role: self.role(conversation, user)?,
                 profile: self.profile(user)?,
                 revoked_before: self.revoked_before(user)?,
@@ -34,10 +40,20 @@ impl ReadHandle {
         })
     }
 
+    /// How far pages are with an import; `None` when there is none.
+    pub fn importing(&self, conversation: &ConversationId) -> Option<Progress> {
+        self.overlay().importing(conversation)
+    }
+
+    /// Pages are building some import.
+    pub(super) fn is_importing(&self) -> bool {
+        self.overlay().has_imports()
+    }
+
     /// The user's name and address, where the directory has them.
     pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
         if let Some(profile) = self.overlay().profile(user) {
-            return Ok(Some(profile));
+            return Ok(profile);
         }
         let Some(value) = self.pages().get(&Key::new(Kind::Profile).user(user))? else {
             return Ok(None);
@@ -53,6 +69,9 @@ impl ReadHandle {
     pub fn created_at(&self, conversation: &ConversationId) -> Result<Option<Wall>, StoreError> {
         if let Some(at) = self.overlay().created_at(conversation) {
             return Ok(Some(at));
+        }
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(None);
         }
         let key = Key::new(Kind::Created).conversation(conversation);
         guarded(|| {
@@ -71,12 +90,17 @@ impl ReadHandle {
         guarded(|| {
             let mut found: BTreeMap<ConversationId, Wall> =
                 self.overlay().created_after(after, limit).into_iter().collect();
-            // `after` itself may be the first of the scan.
-            for pair in self.pages().scan_from(&prefix, &from).take(limit + 1) {
+            let mut paged = 0;
+            for pair in self.pages().scan_from(&prefix, &from) {
+                if paged >= limit {
+                    break;
+                }
                 let (key, value) = pair?;
                 let id = KeyReader::new(&key, Kind::Created)?.conversation()?;
-                if after != Some(&id) {
+                // `after` itself may be the first of the scan.
+                if after != Some(&id) && self.overlay().tombstone(&id).is_none() {
                     found.insert(id, values::read_wall(&value)?);
+                    paged += 1;
                 }
             }
             Ok(found.into_iter().take(limit).collect())
@@ -93,7 +117,10 @@ impl ReadHandle {
         let changed = self.overlay().members(conversation);
         let prefix = Key::new(Kind::Member).conversation(conversation);
         let from = after.map_or(prefix.clone(), |user| prefix.clone().user(user));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.user()))
+        let is_gone = self.overlay().tombstone(conversation).is_some();
+        guarded(|| {
+            self.merged((changed, |_| is_gone), after, limit, (&prefix, &from), |key| key.user())
+        })
     }
 
     /// Where a user belongs, in order of the conversations' ids, behind `after`.
@@ -106,7 +133,11 @@ impl ReadHandle {
         let changed = self.overlay().memberships(user);
         let prefix = Key::new(Kind::Membership).user(user);
         let from = after.map_or(prefix.clone(), |id| prefix.clone().conversation(id));
-        guarded(|| self.merged(changed, after, limit, (&prefix, &from), |key| key.conversation()))
+        let is_gone = |id: &ConversationId| self.overlay().tombstone(id).is_some();
+        guarded(|| {
+            let id_of = |key: &mut KeyReader<'_>| key.conversation();
+            self.merged((changed, is_gone), after, limit, (&prefix, &from), id_of)
+        })
     }
 
     /// Where a user has a mark, in order of the conversations' ids, behind `after`. Of a listed scope each
@@ -163,14 +194,13 @@ impl ReadHandle {
     }
 
     fn has_mark(&self, user: &UserId, conversation: &ConversationId) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Mark).conversation(conversation).user(user);
-        Ok(self.overlay().has_mark(user, conversation) || self.pages().get(&key)?.is_some())
+        Ok(self.overlay().has_mark(user, conversation) || self.mark(conversation, user)?.is_some())
     }
 
-    /// Roles from pages with the overlay's changes laid over them.
+    /// Roles from pages, those that are gone apart, with the overlay's changes laid over them.
     fn merged<T: Ord + Clone>(
         &self,
-        changed: BTreeMap<T, Option<Role>>,
+        (changed, is_gone): (BTreeMap<T, Option<Role>>, impl Fn(&T) -> bool),
         after: Option<&T>,
         limit: usize,
         (prefix, from): (&Key, &Key),
@@ -193,6 +223,7 @@ impl ReadHandle {
             }
             match changed.next_if(|(new, _)| *new == id) {
                 Some((_, role)) => found.extend(role.map(|role| (id, role))),
+                None if is_gone(&id) => {}
                 None => found.push((id, read_role(&value)?)),
             }
         }
@@ -202,8 +233,66 @@ impl ReadHandle {
     }
 
     fn exists(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
-        let key = Key::new(Kind::Created).conversation(conversation);
-        Ok(self.overlay().is_created(conversation) || self.pages().get(&key)?.is_some())
+        Ok(self.overlay().is_created(conversation)
+            || (self.overlay().tombstone(conversation).is_none()
+                && self
+                    .pages()
+                    .get(&Key::new(Kind::Created).conversation(conversation))?
+                    .is_some()))
+    }
+
+    /// Deleted, and not created again.
+    pub(super) fn is_gone(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(!self.overlay().is_created(conversation));
+        }
+        let gone = self.pages().get(&Key::new(Kind::Gone).conversation(conversation))?;
+        let gone = gone.map(|value| values::read_gone(&value)).transpose()?;
+        Ok(gone.is_some_and(|gone| gone.why == Why::Deleted) && !self.exists(conversation)?)
+    }
+
+    /// How far the erasing of a user is, if it was ever asked for.
+    pub fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, StoreError> {
+        if let Some(begun_at) = self.overlay().erasure(user) {
+            return Ok(Some(Erasure::Running { begun_at }));
+        }
+        let value = guarded(|| self.pages().get(&Key::new(Kind::Erasure).user(user)))?;
+        Ok(value.map(|value| values::read_erasure(&value)).transpose()?)
+    }
+
+    /// Users whose erasing is not done, with the time when it began.
+    pub fn erasures_running(&self) -> Result<BTreeMap<UserId, Wall>, StoreError> {
+        let mut running = BTreeMap::new();
+        guarded(|| {
+            for pair in self.pages().scan(&Key::new(Kind::Erasure)) {
+                let (key, value) = pair?;
+                if let Erasure::Running { begun_at } = values::read_erasure(&value)? {
+                    running.insert(KeyReader::new(&key, Kind::Erasure)?.user()?, begun_at);
+                }
+            }
+            Ok(())
+        })?;
+        running.extend(self.overlay().erasures());
+        Ok(running)
+    }
+
+    /// The message went with its conversation, or by age, whatever kept segments still have of it.
+    pub(super) fn is_gone_message(
+        &self,
+        conversation: &ConversationId,
+        message: MessageId,
+    ) -> Result<bool, StoreError> {
+        if message.0 <= self.gone_message(conversation) {
+            return Ok(true);
+        }
+        let gone = self.pages().get(&Key::new(Kind::Gone).conversation(conversation))?;
+        let gone = gone.map(|value| values::read_gone(&value)).transpose()?;
+        Ok(gone.is_some_and(|gone| message.0 <= gone.through.last_message))
+    }
+
+    /// Messages up to this one are gone although pages may still have them; 0 for none.
+    pub(super) fn gone_message(&self, conversation: &ConversationId) -> u64 {
+        self.overlay().tombstone(conversation).map_or(0, |tombstone| tombstone.last_message)
     }
 
     fn role(
@@ -213,6 +302,9 @@ impl ReadHandle {
     ) -> Result<Option<Role>, StoreError> {
         if let Some(role) = self.overlay().role(conversation, user) {
             return Ok(role);
+        }
+        if self.overlay().tombstone(conversation).is_some() {
+            return Ok(None);
         }
         let key = Key::new(Kind::Member).conversation(conversation).user(user);
         self.pages().get(&key)?.map(|value| read_role(&value)).transpose()

@@ -40,6 +40,11 @@ pub enum OpenError {
         path.display()
     )]
     NoSpace { path: PathBuf, free_bytes: u64, needed_bytes: u64 },
+    #[error(
+        "the file of an import that pages do not have is missing: {}. Nothing was changed. Restore a backup",
+        path.display()
+    )]
+    ImportGone { path: PathBuf },
     #[error("the store could not start a thread: {0}")]
     Thread(io::Error),
 }
@@ -66,6 +71,16 @@ pub enum StoreError {
     Panicked,
     #[error("a conversation's seq {found} stands in the journal behind {last}")]
     SeqRepeated { last: u64, found: u64 },
+    #[error("commit {commit} is in no journal file that can be read, and pages do not have it")]
+    CommitGone { commit: u64 },
+    #[error("the conversation is being imported")]
+    Importing,
+    #[error(
+        "the file of an import that pages do not have is missing: {}. Restore a backup, or take the \
+         conversation from where it came",
+        path.display()
+    )]
+    ImportGone { path: PathBuf },
     #[error("the work was cut short by a stop")]
     Stopped,
     #[error("the journal: {0}")]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Mark, MessageBody,
-    MessageId, Profile, ReactionAction, Role, Seq, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark,
+    MessageBody, MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::journal::{Damage, Scan};
@@ -17,7 +17,13 @@ use super::page::PageEntry;
 /// A conversation's share of a segment.
 #[derive(Debug, Default)]
 pub struct Share<'a> {
+    /// It was deleted in this segment: the rest is what came after.
+    pub tombstone: Option<Tombstone>,
     pub events: Vec<PageEntry<'a>>,
+    /// Ids of messages that were deleted with the conversation.
+    pub given: Vec<u64>,
+    /// First and last seq in this segment, what was deleted included.
+    pub seqs: Option<(Seq, Seq)>,
     pub header: Header,
     pub has_messages: bool,
     pub first_sends: Vec<(UserId, String, FirstSend)>,
@@ -25,7 +31,7 @@ pub struct Share<'a> {
     pub replies: BTreeMap<MessageId, Vec<(MessageId, Seq)>>,
     /// Message → edits, oldest first, as records.
     pub edits: BTreeMap<MessageId, Vec<(Seq, &'a [u8])>>,
-    pub deletions: BTreeMap<MessageId, &'a [u8]>,
+    pub deletions: BTreeMap<MessageId, (Wall, &'a [u8])>,
     /// What holds at the end of the segment: the seq that added it, or nothing.
     pub reactions: BTreeMap<(MessageId, String, UserId), Option<Seq>>,
     pub marks: BTreeMap<UserId, (Mark, &'a [u8])>,
@@ -36,8 +42,12 @@ pub struct Share<'a> {
 pub struct DirectoryShare<'a> {
     pub created: BTreeMap<ConversationId, Wall>,
     pub roles: BTreeMap<(ConversationId, UserId), Option<Role>>,
-    pub profiles: BTreeMap<UserId, (Profile, &'a [u8])>,
+    /// As a record; `None`: erased.
+    pub profiles: BTreeMap<UserId, Option<&'a [u8]>>,
+    pub erasures: BTreeMap<UserId, Wall>,
     pub revoked: BTreeMap<UserId, Wall>,
+    pub retention: BTreeMap<ConversationId, Option<u32>>,
+    pub imported: Vec<(At, Import)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,9 +58,9 @@ pub struct Gathered<'a> {
 
 /// Where a record stands in the log.
 #[derive(Debug, Clone, Copy)]
-struct At {
-    commit: u64,
-    place: u32,
+pub struct At {
+    pub commit: u64,
+    pub place: u32,
 }
 
 pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
@@ -76,22 +86,40 @@ impl<'a> Gathered<'a> {
             Record::Event { conversation, event } => {
                 self.conversations.entry(conversation).or_default().event(at, &event, bytes)?;
             }
+            Record::Erased => {}
             Record::Mark { conversation, mark } => {
                 self.conversations.entry(conversation).or_default().mark(mark, bytes);
             }
-            Record::Directory(change) => self.directory.change(change, bytes),
+            Record::Directory(change) => {
+                if let DirectoryChange::ConversationDeleted { conversation, tombstone } = &change {
+                    self.conversations.entry(conversation.clone()).or_default().end(*tombstone);
+                }
+                self.directory.change(at, change, bytes);
+            }
         }
         Ok(())
     }
 }
 
 impl<'a> Share<'a> {
+    /// What came before the tombstone is gone.
+    fn end(&mut self, tombstone: Tombstone) {
+        let given = self.events.iter().map(|entry| entry.message).filter(|&id| id != 0);
+        *self = Share {
+            given: self.given.iter().copied().chain(given).collect(),
+            tombstone: Some(tombstone),
+            header: tombstone.header(),
+            seqs: self.seqs,
+            ..Share::default()
+        };
+    }
+
     fn event(&mut self, at: At, event: &Event, bytes: &'a [u8]) -> Result<(), StoreError> {
-        if let Some(last) = self.events.last()
-            && event.seq <= last.seq
-        {
-            return Err(StoreError::SeqRepeated { last: last.seq.0, found: event.seq.0 });
+        let last = self.header.last_seq;
+        if event.seq <= last {
+            return Err(StoreError::SeqRepeated { last: last.0, found: event.seq.0 });
         }
+        self.seqs = Some((self.seqs.map_or(event.seq, |(first, _)| first), event.seq));
         self.header.last_seq = event.seq;
         self.header.last_at = event.at;
         let mut message_id = 0;
@@ -104,7 +132,7 @@ impl<'a> Share<'a> {
                 self.edits.entry(*message).or_default().push((event.seq, bytes));
             }
             EventBody::Delete { message, .. } => {
-                self.deletions.entry(*message).or_insert(bytes);
+                self.deletions.entry(*message).or_insert((event.at, bytes));
             }
             EventBody::Reaction { message, user, emoji, action } => {
                 let holds = (*action == ReactionAction::Added).then_some(event.seq);
@@ -149,8 +177,14 @@ impl<'a> Share<'a> {
 }
 
 impl<'a> DirectoryShare<'a> {
-    fn change(&mut self, change: DirectoryChange, bytes: &'a [u8]) {
+    fn change(&mut self, at: At, change: DirectoryChange, bytes: &'a [u8]) {
         match change {
+            DirectoryChange::ConversationDeleted { conversation, .. } => {
+                self.created.remove(&conversation);
+                self.retention.remove(&conversation);
+                self.imported.retain(|(_, import)| import.conversation != conversation);
+                self.roles.retain(|(of, _), _| *of != conversation);
+            }
             DirectoryChange::ConversationCreated { conversation, at } => {
                 self.created.entry(conversation).or_insert(at);
             }
@@ -160,13 +194,24 @@ impl<'a> DirectoryShare<'a> {
             DirectoryChange::MemberRemoved { conversation, user } => {
                 self.roles.insert((conversation, user), None);
             }
+            DirectoryChange::RetentionSet { conversation, days } => {
+                self.retention.insert(conversation, days);
+            }
             DirectoryChange::ProfileSet { profile } => {
-                self.profiles.insert(profile.id.clone(), (profile, bytes));
+                self.profiles.insert(profile.id, Some(bytes));
             }
-            DirectoryChange::Revoked { user, issued_before } => {
-                let known = self.revoked.entry(user).or_insert(issued_before);
-                *known = (*known).max(issued_before);
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.insert(user.clone(), None);
+                self.erasures.insert(user.clone(), at);
+                self.revoke(user, at);
             }
+            DirectoryChange::Revoked { user, issued_before } => self.revoke(user, issued_before),
+            DirectoryChange::ConversationImported(import) => self.imported.push((at, import)),
         }
+    }
+
+    fn revoke(&mut self, user: UserId, issued_before: Wall) {
+        let known = self.revoked.entry(user).or_insert(issued_before);
+        *known = (*known).max(issued_before);
     }
 }

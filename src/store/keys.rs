@@ -12,6 +12,9 @@
 //! Q conversation parent message        a reply          M conversation user                mark
 //! K day conversation user client-id    first send       S segment                          its commits
 //! T segment conversation               its seqs         Z                                  sealed so far
+//! A conversation                       import           B number                           ids given
+//! G conversation                       what is gone     Y conversation message             text to erase
+//! O conversation                       days kept        F user                             how far it is erased
 //! L user conversation                  there is a mark
 //! ```
 //! Numbers are big endian: 8 bytes, the day 4. Emoji and client ids have a length byte in front.
@@ -42,6 +45,12 @@ pub enum Kind {
     Segment = b'S',
     SegmentSeqs = b'T',
     Sealed = b'Z',
+    Import = b'A',
+    GivenIds = b'B',
+    Gone = b'G',
+    ToErase = b'Y',
+    Retention = b'O',
+    Erasure = b'F',
 }
 
 const DAY_MS: u64 = 86_400_000;

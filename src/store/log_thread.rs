@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver as Inbox, Sender as Outbox};
 
 use crate::mailbox::{Doorbell, Receiver};
-use crate::model::{Mono, Now};
+use crate::model::{DirectoryChange, Mono, Now};
 use crate::node::journal::{Done, Effect, FileWork, Journal, SegmentName};
-use crate::node::ports::ToLog;
+use crate::node::ports::{FromLog, ToLog};
 
 use super::files::{self, OpenSegment, SegmentDirectory};
 use super::outgoing::Outgoing;
@@ -25,9 +25,21 @@ const FULL_PAUSE_MS: u64 = 1;
 const LAST_MAIL_MS: u64 = 5_000;
 
 /// What other threads tell the log thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Note {
-    Sealed { segment: u64 },
+    Sealed {
+        segment: u64,
+    },
+    /// Pages lost something old: shards may have it in memory.
+    ReadAnew,
+    /// End the segment; answered with the last commit of what was appended until now.
+    Rotate {
+        answer: Outbox<u64>,
+    },
+    /// Message ids below this are set aside for good.
+    Raise {
+        floor: u64,
+    },
     File(Done),
 }
 
@@ -84,6 +96,7 @@ impl LogThread {
             }
             self.journal.handle_turn(now);
             worked |= self.perform()?;
+            self.shared.watermark.rise(self.journal.durable());
             self.outgoing.iter_mut().for_each(Outgoing::flush);
             if !worked {
                 self.sleep();
@@ -126,10 +139,16 @@ impl LogThread {
         while let Ok(note) = self.notes.try_recv() {
             worked = true;
             match note {
+                Note::ReadAnew => {
+                    self.outgoing.iter_mut().for_each(|outgoing| outgoing.put(FromLog::ReadAnew));
+                }
+                // Who asked may have given up.
+                Note::Rotate { answer } => drop(answer.send(self.journal.handle_rotate())),
                 Note::Sealed { segment } => {
                     self.tally.sealed();
                     self.journal.handle_sealed(segment);
                 }
+                Note::Raise { floor } => self.journal.handle_raise(floor),
                 Note::File(done) => self.journal.handle_done(done),
             }
         }
@@ -152,7 +171,7 @@ impl LogThread {
             worked = true;
             match effect {
                 Effect::Files(work) => self.work(work),
-                Effect::Directory { segment, changes } => self.shared.overlay.put(segment, changes),
+                Effect::Directory { segment, changes } => self.change(segment, changes)?,
                 Effect::Marks { segment, marks } => self.shared.overlay.put_marks(segment, marks),
                 Effect::Publish { shard, message } => {
                     self.tally.told(&message);
@@ -166,6 +185,21 @@ impl LogThread {
             }
         }
         Ok(worked)
+    }
+
+    fn change(&mut self, segment: u64, changes: Vec<DirectoryChange>) -> Result<(), String> {
+        let commit = self.journal.durable().commit;
+        let imports = changes.iter().filter_map(|change| match change {
+            DirectoryChange::ConversationImported(import) => Some(import.clone()),
+            _ => None,
+        });
+        let imports: Vec<_> = imports.collect();
+        // First: the page thread takes them away again when it has them.
+        self.shared.overlay.put(segment, changes);
+        for import in imports {
+            self.end(PageJob::Import { segment, commit, import })?;
+        }
+        Ok(())
     }
 
     fn work(&mut self, work: FileWork) {

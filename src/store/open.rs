@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::model::Epoch;
-use crate::node::journal::{JournalStart, Recovered, Recovery, RecoveryStep, Tail};
+use crate::node::journal::{Durable, JournalStart, Recovered, Recovery, RecoveryStep, Tail};
 
 use super::error::{OpenError, StoreError};
 use super::files::{self, SegmentDirectory};
+use super::import;
 use super::life::{self, Existing, Life, Lock};
 use super::overlay::Overlay;
 use super::page_thread::{self, Span};
@@ -20,6 +21,8 @@ use super::pages::Pages;
 use super::read::{ReadHandle, Shared};
 use super::running::{self, Begin, Fatal, Running, ShardEnds, ShardPorts, StoreCounters};
 use super::settings::StoreSettings;
+use super::transfers::Transfers;
+use super::watermark::Watermark;
 
 /// A store whose past is on disk and in pages; nothing runs yet.
 pub struct Opened {
@@ -59,6 +62,11 @@ impl Opened {
     pub fn read_handle(&self) -> ReadHandle {
         ReadHandle::new(self.begin.shared.clone())
     }
+
+    /// The ways out; the way in opens with [`Running::transfers`].
+    pub fn transfers(&self) -> Transfers {
+        self.begin.transfers(None)
+    }
 }
 
 /// The store in a directory.
@@ -77,11 +85,22 @@ impl Store {
         let life = Life::read(directory, settings.journal.fsync, existing)?;
         let segments = place.segments(existing)?;
         let pages = Pages::open(&place.pages, settings.cache_bytes)?;
-        let shared = Arc::new(Shared { pages, overlay: Overlay::default(), _lock: lock });
         files::sync_directory(directory).map_err(OpenError::io("syncing", directory))?;
 
-        let recovered = recover(&shared.pages, &segments, life.tail())?;
+        let recovered = recover(&pages, &segments, life.tail())?;
+        let durable = Durable { commit: recovered.next_commit - 1, leased_to: recovered.leased_to };
+        let shared = Arc::new(Shared {
+            pages,
+            overlay: Overlay::default(),
+            watermark: Watermark::new(durable),
+            epoch: life.epoch(),
+            _lock: lock,
+        });
         replay(&shared, &segments, &recovered)?;
+        import::finish_all(&shared, &place.imports).map_err(|error| match error {
+            StoreError::ImportGone { path } => OpenError::ImportGone { path },
+            other => broken_pages(&segments, &other),
+        })?;
         life.begin()?;
         let start = JournalStart {
             epoch: life.epoch().0,
@@ -96,8 +115,9 @@ impl Store {
             dropped_tail_in: recovered.dropped_tail_in,
         };
         let epoch = life.epoch();
+        let imports = place.imports;
         let counters = StoreCounters::default();
-        let begin = Begin { shared, segments, settings, start, life, counters };
+        let begin = Begin { shared, segments, imports, settings, start, life, counters };
         Ok(Opened { epoch, replayed, begin })
     }
 }
@@ -107,6 +127,7 @@ pub(super) struct Place {
     pub journal: PathBuf,
     pub pages: PathBuf,
     life: PathBuf,
+    imports: PathBuf,
 }
 
 impl Place {
@@ -115,6 +136,7 @@ impl Place {
             journal: directory.join("journal"),
             pages: directory.join("pages"),
             life: directory.join("life"),
+            imports: directory.join("imports"),
         }
     }
 

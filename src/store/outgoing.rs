@@ -13,6 +13,7 @@ pub struct Outgoing {
     leases: VecDeque<Range<u64>>,
     sealed: Option<u64>,
     accepting: Option<bool>,
+    read_anew: bool,
     stopped: bool,
 }
 
@@ -24,6 +25,7 @@ impl Outgoing {
             leases: VecDeque::new(),
             sealed: None,
             accepting: None,
+            read_anew: false,
             stopped: false,
         }
     }
@@ -35,6 +37,7 @@ impl Outgoing {
             FromLog::Lease { ids } => self.leases.push_back(ids),
             FromLog::Sealed { segment } => self.sealed = Some(segment),
             FromLog::Accepting(accepting) => self.accepting = Some(accepting),
+            FromLog::ReadAnew => self.read_anew = true,
             FromLog::Stopped => self.stopped = true,
         }
     }
@@ -61,6 +64,7 @@ impl Outgoing {
             || !self.leases.is_empty()
             || self.sealed.is_some()
             || self.accepting.is_some()
+            || self.read_anew
             || self.stopped;
         has_mail && !self.ring.is_abandoned()
     }
@@ -77,6 +81,9 @@ impl Outgoing {
         }
         if let Some(accepting) = self.accepting.take() {
             return Some(FromLog::Accepting(accepting));
+        }
+        if std::mem::take(&mut self.read_anew) {
+            return Some(FromLog::ReadAnew);
         }
         std::mem::take(&mut self.stopped).then_some(FromLog::Stopped)
     }
@@ -105,6 +112,8 @@ mod tests {
             outgoing.put(FromLog::Durable { through, segment: 1 });
             outgoing.flush();
         }
+        outgoing.put(FromLog::ReadAnew);
+        outgoing.put(FromLog::ReadAnew);
         outgoing.put(FromLog::Accepting(false));
         outgoing.put(FromLog::Accepting(true));
         outgoing.put(FromLog::Stopped);
@@ -121,6 +130,7 @@ mod tests {
                 FromLog::Durable { through: 3, segment: 1 },
                 FromLog::Lease { ids: 3..5 },
                 FromLog::Accepting(true),
+                FromLog::ReadAnew,
                 FromLog::Stopped,
             ]
         );

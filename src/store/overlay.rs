@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::{ConversationId, DirectoryChange, Profile, Role, UserId, Wall};
+use crate::model::{ConversationId, DirectoryChange, Profile, Role, Tombstone, UserId, Wall};
 
 /// A change, and the segment whose pages will hold it.
 #[derive(Debug, Clone)]
@@ -19,13 +19,26 @@ struct Held<T> {
 #[derive(Debug, Default)]
 struct Changes {
     created: BTreeMap<ConversationId, Held<Wall>>,
+    /// Hides what pages still have of a conversation.
+    deleted: HashMap<ConversationId, Held<Tombstone>>,
     /// `None`: removed.
     members: BTreeMap<(ConversationId, UserId), Held<Option<Role>>>,
     memberships: BTreeMap<(UserId, ConversationId), Held<Option<Role>>>,
-    profiles: HashMap<UserId, Held<Profile>>,
+    /// `None`: erased.
+    profiles: HashMap<UserId, Held<Option<Profile>>>,
+    erasures: BTreeMap<UserId, Held<Wall>>,
     revoked: HashMap<UserId, Held<Wall>>,
     /// With the segment whose pages will hold it.
     marks: BTreeMap<(UserId, ConversationId), u64>,
+    /// Imports that are durable while pages do not have all of them: how many events pages have.
+    importing: BTreeMap<ConversationId, Progress>,
+}
+
+/// How far pages are with an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub events: u64,
+    pub built: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +63,32 @@ impl Overlay {
     pub fn forget_through(&self, segment: u64) {
         let mut held = self.lock();
         held.created.retain(|_, change| change.segment > segment);
+        held.deleted.retain(|_, change| change.segment > segment);
         held.members.retain(|_, change| change.segment > segment);
         held.memberships.retain(|_, change| change.segment > segment);
         held.profiles.retain(|_, change| change.segment > segment);
+        held.erasures.retain(|_, change| change.segment > segment);
         held.revoked.retain(|_, change| change.segment > segment);
         held.marks.retain(|_, at| *at > segment);
+    }
+
+    /// The conversation is being brought in; until pages have all of it nobody may look at it.
+    pub fn importing(&self, conversation: &ConversationId) -> Option<Progress> {
+        self.lock().importing.get(conversation).copied()
+    }
+
+    pub fn has_imports(&self) -> bool {
+        !self.lock().importing.is_empty()
+    }
+
+    pub fn import_built(&self, conversation: &ConversationId, built: u64) {
+        if let Some(progress) = self.lock().importing.get_mut(conversation) {
+            progress.built = built;
+        }
+    }
+
+    pub fn import_done(&self, conversation: &ConversationId) {
+        self.lock().importing.remove(conversation);
     }
 
     pub fn is_created(&self, conversation: &ConversationId) -> bool {
@@ -63,6 +97,10 @@ impl Overlay {
 
     pub fn created_at(&self, conversation: &ConversationId) -> Option<Wall> {
         self.lock().created.get(conversation).map(|change| change.value)
+    }
+
+    pub fn tombstone(&self, conversation: &ConversationId) -> Option<Tombstone> {
+        self.lock().deleted.get(conversation).map(|change| change.value)
     }
 
     pub fn created_after(
@@ -122,8 +160,19 @@ impl Overlay {
         self.lock().marks.contains_key(&(user.clone(), conversation.clone()))
     }
 
-    pub fn profile(&self, user: &UserId) -> Option<Profile> {
+    /// `None`: nothing is known here; `Some(None)`: erased.
+    pub fn profile(&self, user: &UserId) -> Option<Option<Profile>> {
         self.lock().profiles.get(user).map(|change| change.value.clone())
+    }
+
+    pub fn erasure(&self, user: &UserId) -> Option<Wall> {
+        self.lock().erasures.get(user).map(|change| change.value)
+    }
+
+    /// Erasures that began, with the time.
+    pub fn erasures(&self) -> BTreeMap<UserId, Wall> {
+        let held = self.lock();
+        held.erasures.iter().map(|(user, change)| (user.clone(), change.value)).collect()
     }
 
     pub fn revoked_before(&self, user: &UserId) -> Option<Wall> {
@@ -139,6 +188,15 @@ impl Overlay {
 impl Changes {
     fn put(&mut self, segment: u64, change: DirectoryChange) {
         match change {
+            // Only the page thread needs it, and has it from the segment.
+            DirectoryChange::RetentionSet { .. } => {}
+            DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+                self.created.remove(&conversation);
+                self.members.retain(|(of, _), _| *of != conversation);
+                self.memberships.retain(|(_, of), _| *of != conversation);
+                self.marks.retain(|(_, of), _| *of != conversation);
+                self.deleted.insert(conversation, Held { segment, value: tombstone });
+            }
             DirectoryChange::ConversationCreated { conversation, at } => {
                 self.created.insert(conversation, Held { segment, value: at });
             }
@@ -149,16 +207,27 @@ impl Changes {
                 self.put_role(segment, conversation, user, None);
             }
             DirectoryChange::ProfileSet { profile } => {
-                self.profiles.insert(profile.id.clone(), Held { segment, value: profile });
+                self.profiles.insert(profile.id.clone(), Held { segment, value: Some(profile) });
+            }
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.insert(user.clone(), Held { segment, value: None });
+                self.erasures.insert(user.clone(), Held { segment, value: at });
+                self.revoke(segment, user, at);
             }
             DirectoryChange::Revoked { user, issued_before } => {
-                let value = self
-                    .revoked
-                    .get(&user)
-                    .map_or(issued_before, |known| known.value.max(issued_before));
-                self.revoked.insert(user, Held { segment, value });
+                self.revoke(segment, user, issued_before);
+            }
+            DirectoryChange::ConversationImported(import) => {
+                let progress = Progress { events: import.events, built: 0 };
+                self.importing.insert(import.conversation, progress);
             }
         }
+    }
+
+    fn revoke(&mut self, segment: u64, user: UserId, issued_before: Wall) {
+        let known = self.revoked.get(&user).map(|known| known.value);
+        let value = known.map_or(issued_before, |known| known.max(issued_before));
+        self.revoked.insert(user, Held { segment, value });
     }
 
     fn put_role(

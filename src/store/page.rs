@@ -90,6 +90,18 @@ pub fn read(value: &[u8]) -> Result<Vec<PageEntry<'_>>, ValueError> {
     if reader.is_empty() { Ok(entries) } else { Err(ValueError::Content) }
 }
 
+/// The first seq of a page.
+pub fn first_seq(value: &[u8]) -> Result<Seq, ValueError> {
+    ValueReader::new(value)?.u64().map(Seq)
+}
+
+/// The last seq of a page.
+pub fn last_seq(value: &[u8]) -> Result<Seq, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    let (first, count) = (reader.u64()?, u64::from(reader.u32()?));
+    Ok(Seq(first.saturating_add(count.saturating_sub(1))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,10 @@ impl Pages {
         guarded(|| Ok(self.tree.get(key)?))
     }
 
+    pub fn get_bytes(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        guarded(|| Ok(self.tree.get(key)?))
+    }
+
     /// The last pair whose key begins with `prefix` and is not above `key`.
     pub fn at_or_below(&self, prefix: &Key, key: &Key) -> Result<Option<Pair>, StoreError> {
         guarded(|| {

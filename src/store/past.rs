@@ -53,13 +53,17 @@ impl Taken {
 
 impl ReadHandle {
     /// Events behind `after`, oldest first and without holes, until they are about `bytes_max` of
-    /// records. The texts of deleted messages are empty.
+    /// records. None when the first of them is gone. The texts of deleted messages are empty.
     pub fn events(
         &self,
         conversation: &ConversationId,
         after: Seq,
         bytes_max: usize,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let tombstone = self.overlay().tombstone(conversation);
+        if tombstone.is_some_and(|tombstone| after < tombstone.last_seq) {
+            return Ok(Vec::new());
+        }
         guarded(|| {
             let prefix = Key::new(Kind::Page).conversation(conversation);
             let mut next = Seq(after.0.saturating_add(1));
@@ -114,7 +118,8 @@ impl ReadHandle {
         Ok(event)
     }
 
-    fn is_deleted(
+    /// Whether pages say that the message was deleted.
+    pub(super) fn is_deleted(
         &self,
         conversation: &ConversationId,
         message: MessageId,
@@ -176,6 +181,7 @@ impl ReadHandle {
         pivot: MessageId,
         taken: &mut Taken,
     ) -> Result<(), StoreError> {
+        let gone = self.gone_message(conversation);
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let to = prefix.clone().message(pivot);
         for pair in self.pages().scan_back(&prefix, &to) {
@@ -185,7 +191,7 @@ impl ReadHandle {
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
             let entries = page::read(&page)?;
-            for entry in entries.iter().rev().filter(|entry| entry.message != 0) {
+            for entry in entries.iter().rev().filter(|entry| entry.message > gone) {
                 if entry.message <= pivot.0 && !taken.is_full() {
                     taken.take(self.folded(conversation, entry)?);
                 }
@@ -201,6 +207,7 @@ impl ReadHandle {
         pivot: MessageId,
         taken: &mut Taken,
     ) -> Result<(), StoreError> {
+        let pivot = MessageId(pivot.0.max(self.gone_message(conversation)));
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let at = prefix.clone().message(pivot);
         // The pivot's own page may have newer ones, too.
@@ -284,6 +291,9 @@ impl ReadHandle {
                 Some((_, value)) => edit_of(&value)?,
                 None => original.clone(),
             };
+            let behind = prefix.clone().number(after.0.saturating_add(1));
+            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
+            let first = (original.seq > after).then_some(Ok(original));
             let mut found = StoredEdits {
                 is_known: true,
                 is_deleted,
@@ -291,19 +301,13 @@ impl ReadHandle {
                 last_seq: last.seq,
                 ..StoredEdits::default()
             };
-            let behind = prefix.clone().number(after.0.saturating_add(1));
-            let edits = self.pages().scan_from(&prefix, &behind).map(|pair| edit_of(&pair?.1));
-            let first = (original.seq > after).then_some(Ok(original));
             let mut bytes = 0;
-            for edit in first.into_iter().chain(edits) {
-                if found.edits.len() > limit as usize {
-                    break;
-                }
+            for edit in first.into_iter().chain(edits).take(limit as usize + 1) {
                 let edit = edit?;
                 bytes += edit.content.len();
                 found.edits.push(edit);
-                if bytes >= HISTORY_BYTES_MAX {
-                    found.is_cut = true;
+                found.is_cut = bytes >= HISTORY_BYTES_MAX;
+                if found.is_cut {
                     break;
                 }
             }
@@ -330,9 +334,17 @@ impl ReadHandle {
         counted_max: u32,
     ) -> Result<StoredMarks, StoreError> {
         let prefix = Key::new(Kind::Mark).conversation(conversation);
+        let gone = self.gone_message(conversation);
         let mut found = StoredMarks::default();
-        for pair in self.pages().scan(&prefix).take(counted_max as usize) {
+        for pair in self.pages().scan(&prefix) {
+            if found.count >= counted_max {
+                break;
+            }
             let (_, value) = pair?;
+            // All marks are looked at only until the pages of a deletion are built.
+            if gone > 0 && mark_of(&value)?.message.0 <= gone {
+                continue;
+            }
             if found.count < MARKS_SHOWN_MAX {
                 found.marks.push(mark_of(&value)?);
             }
@@ -377,7 +389,11 @@ impl ReadHandle {
                     None => prefix.clone(),
                 };
                 let marks = self.pages().scan_from(&prefix, &from).map(|pair| mark_of(&pair?.1));
-                let is_behind = |mark: &Result<Mark, StoreError>| !matches!(mark, Ok(mark) if Some(&mark.user) == after.as_ref());
+                let gone = self.gone_message(conversation);
+                let is_behind = |mark: &Result<Mark, StoreError>| match mark {
+                    Ok(mark) => Some(&mark.user) != after.as_ref() && mark.message.0 > gone,
+                    Err(_) => true,
+                };
                 marks.filter(is_behind).take(*limit as usize + 1).collect()
             }
         }
@@ -401,8 +417,9 @@ mod tests {
     use super::super::page::PageEntry;
     use super::super::pages::Pages;
     use super::super::read::Shared;
+    use super::super::watermark::Watermark;
     use super::*;
-    use crate::model::{UserId, Wall};
+    use crate::model::{Epoch, UserId, Wall};
     use crate::node::journal::record;
     use crate::node::ports::Record;
 
@@ -437,7 +454,13 @@ mod tests {
             put(&pages, &conversation, seqs);
         }
         let lock = Lock::take(directory.path()).unwrap();
-        let shared = Shared { pages, overlay: Overlay::default(), _lock: lock };
+        let shared = Shared {
+            pages,
+            overlay: Overlay::default(),
+            watermark: Watermark::default(),
+            epoch: Epoch(1),
+            _lock: lock,
+        };
         let read = ReadHandle::new(Arc::new(shared));
         let check = |after: u64, bytes_max: usize, expected: &[u64]| {
             let events = read.events(&conversation, Seq(after), bytes_max).unwrap();

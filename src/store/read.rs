@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::limits::{CLIENT_MSG_ID_KEPT_MS, FIRST_SENDS_MAX, MARKS_SHOWN_MAX};
 use crate::model::{
-    ConversationId, Event, FirstSend, FirstSendPlace, FirstSends, Header, LoadKey, Loaded, Mark,
-    MessageId, MessageState, Seq, UserId, Wall,
+    ConversationId, Epoch, Event, FirstSend, FirstSendPlace, FirstSends, Header, LoadKey, Loaded,
+    Mark, MessageId, MessageState, Seq, UserId, Wall,
 };
 use crate::node::journal::record;
 use crate::node::ports::Record;
@@ -22,6 +22,7 @@ use super::overlay::Overlay;
 use super::page::{self, PageEntry};
 use super::pages::{Pages, guarded};
 use super::values::{self, ValueReader};
+use super::watermark::Watermark;
 
 /// Most messages that [`LoadKey::Recent`] gives.
 pub const RECENT_MAX: u32 = 1_000;
@@ -31,6 +32,8 @@ pub const RECENT_MAX: u32 = 1_000;
 pub(super) struct Shared {
     pub pages: Pages,
     pub overlay: Overlay,
+    pub watermark: Watermark,
+    pub epoch: Epoch,
     pub _lock: Lock,
 }
 
@@ -51,6 +54,14 @@ impl ReadHandle {
 
     pub(super) fn overlay(&self) -> &Overlay {
         &self.shared.overlay
+    }
+
+    pub(super) fn watermark(&self) -> &Watermark {
+        &self.shared.watermark
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.shared.epoch
     }
 
     /// Old state of a conversation.
@@ -81,12 +92,22 @@ impl ReadHandle {
         })
     }
 
+    /// How many deleted messages and conversations there are whose text pages or kept segments may have.
+    pub fn texts_to_erase(&self) -> Result<usize, StoreError> {
+        guarded(|| Ok(self.pages().scan(&Key::new(Kind::ToErase)).count()))
+    }
+
     /// Where the conversation stands in pages; all zero when they do not know it.
     pub fn header(&self, conversation: &ConversationId) -> Result<Header, StoreError> {
         let key = Key::new(Kind::Header).conversation(conversation);
-        Ok(match self.pages().get(&key)? {
+        let paged = match self.pages().get(&key)? {
             Some(value) => values::read_header(&value)?,
             None => Header::default(),
+        };
+        let tombstone = self.overlay().tombstone(conversation);
+        Ok(match tombstone.filter(|tombstone| tombstone.last_seq >= paged.last_seq) {
+            Some(tombstone) => tombstone.header(),
+            None => paged,
         })
     }
 
@@ -96,7 +117,9 @@ impl ReadHandle {
         user: &UserId,
     ) -> Result<Option<Mark>, StoreError> {
         let key = Key::new(Kind::Mark).conversation(conversation).user(user);
-        self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()
+        let gone = self.gone_message(conversation);
+        let mark = self.pages().get(&key)?.map(|value| mark_of(&value)).transpose()?;
+        Ok(mark.filter(|mark| mark.message.0 > gone))
     }
 
     fn first_send(
@@ -118,7 +141,9 @@ impl ReadHandle {
             if let Some(value) = self.pages().get(&key)? {
                 let first = values::read_first_send(&value)?;
                 let age_ms = now.0.saturating_sub(first.created_at.0);
-                return Ok((age_ms <= CLIENT_MSG_ID_KEPT_MS).then_some(first));
+                let holds = age_ms <= CLIENT_MSG_ID_KEPT_MS
+                    && first.message.0 > self.gone_message(conversation);
+                return Ok(holds.then_some(first));
             }
         }
         Ok(None)
@@ -163,24 +188,44 @@ impl ReadHandle {
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<MessageState>, StoreError> {
-        self.with_entry(conversation, id, |entry| self.folded(conversation, entry))
+        let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
+        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+        let Some(page) = self.pages().get(&key)? else {
+            // Retention may have dropped the page and its index since the index was read.
+            return match self.page_with(conversation, id)? {
+                Some(_) => Err(ValueError::Content.into()),
+                None => Ok(None),
+            };
+        };
+        let entries = page::read(&page)?;
+        let entry = entries.iter().find(|entry| entry.message == id.0);
+        entry.map(|entry| self.folded(conversation, entry)).transpose()
     }
 
-    /// The event that began a message, as it was then.
+    /// The event that began a message, as it was then. While its segment is being built the index may be
+    /// there before the page: then it is not found yet.
     pub(super) fn message_event(
         &self,
         conversation: &ConversationId,
         id: MessageId,
     ) -> Result<Option<Event>, StoreError> {
-        self.with_entry(conversation, id, |entry| event_of(entry.record))
+        let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
+        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
+        let Some(page) = self.pages().get(&key)? else { return Ok(None) };
+        let entries = page::read(&page)?;
+        let entry = entries.iter().find(|entry| entry.message == id.0);
+        entry.map(|entry| event_of(entry.record)).transpose()
     }
 
-    fn with_entry<T>(
+    /// The first seq of the page that has the message, if there is one.
+    fn page_with(
         &self,
         conversation: &ConversationId,
         id: MessageId,
-        read: impl FnOnce(&PageEntry<'_>) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
+    ) -> Result<Option<Seq>, StoreError> {
+        if id.0 <= self.gone_message(conversation) {
+            return Ok(None);
+        }
         let prefix = Key::new(Kind::MessagePage).conversation(conversation);
         let Some((_, value)) = self.pages().at_or_below(&prefix, &prefix.clone().message(id))?
         else {
@@ -188,14 +233,7 @@ impl ReadHandle {
         };
         let mut reader = ValueReader::new(&value)?;
         let (first_seq, last_message) = (Seq(reader.u64()?), reader.u64()?);
-        if id.0 > last_message {
-            return Ok(None);
-        }
-        let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
-        // While its segment is being built the index is there before the page.
-        let Some(page) = self.pages().get(&key)? else { return Ok(None) };
-        let entries = page::read(&page)?;
-        entries.iter().find(|entry| entry.message == id.0).map(read).transpose()
+        Ok((id.0 <= last_message).then_some(first_seq))
     }
 
     /// A message's event with everything laid over it that happened since.

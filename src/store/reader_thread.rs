@@ -90,7 +90,11 @@ fn answer(read: &ReadHandle, request: &LoadRequest) -> LoadAnswer {
         }
     };
     let answer = answer.unwrap_or_else(|error| {
-        tracing::error!(%error, "old state could not be read");
+        match error {
+            // Nobody may look at it yet.
+            StoreError::Importing => tracing::debug!(%error, "old state is not given yet"),
+            error => tracing::error!(%error, "old state could not be read"),
+        }
         match request.query {
             LoadQuery::State(_) => LoadResult::State(Loaded::Failed),
             LoadQuery::Admission(_) | LoadQuery::Past(_) => LoadResult::Failed,

@@ -8,18 +8,20 @@
 //! after that. The process must then end.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver as Inbox, RecvTimeoutError, Sender as Outbox, unbounded};
 
 use crate::limits::MAILBOX_SLOTS;
 use crate::mailbox::{Doorbell, Receiver, Sender, ring};
-use crate::model::{Mono, Now};
+use crate::model::{Mono, Now, UserId, Wall};
 use crate::node::journal::{Journal, JournalStart};
 use crate::node::ports::{FromLog, LoadAnswer, LoadRequest, ToLog};
 use crate::telemetry::CoreCounters;
@@ -27,7 +29,7 @@ use crate::telemetry::CoreCounters;
 use super::error::{OpenError, StoreError};
 use super::files::{OpenSegment, SegmentDirectory};
 use super::life::Life;
-use super::log_thread::{LogThread, Notes, prepare_segments};
+use super::log_thread::{LogThread, Note, Notes, prepare_segments};
 use super::outgoing::Outgoing;
 use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
@@ -35,6 +37,8 @@ use super::reader_thread::{Client, ReaderThread};
 use super::settings::StoreSettings;
 use super::sizes::SizeHandle;
 use super::tally::Tally;
+use super::transfers::{Places, Transfers};
+use super::user_erasing::Met;
 
 /// Mail from the log to a shard: watermarks are coalesced when it is full.
 const FROM_LOG_SLOTS: usize = 256;
@@ -62,6 +66,7 @@ pub struct ShardEnds {
 pub(super) struct Begin {
     pub shared: Arc<Shared>,
     pub segments: SegmentDirectory,
+    pub imports: PathBuf,
     pub settings: StoreSettings,
     pub start: JournalStart,
     pub life: Life,
@@ -75,6 +80,17 @@ pub struct StoreCounters {
     pub pages: CoreCounters,
 }
 
+impl Begin {
+    pub fn transfers(&self, notes: Option<Notes>) -> Transfers {
+        let places = Places {
+            segments: self.segments.clone(),
+            imports: self.imports.clone(),
+            reserve_bytes: self.settings.journal.disk_reserve_bytes,
+        };
+        Transfers::new(ReadHandle::new(self.shared.clone()), places, notes)
+    }
+}
+
 /// A store at work.
 pub struct Running {
     log: JoinHandle<bool>,
@@ -84,7 +100,40 @@ pub struct Running {
     stop_within: Duration,
     life: Life,
     read: ReadHandle,
+    orders: Orders,
+    transfers: Transfers,
     sizes: SizeHandle,
+}
+
+/// What the running store can be told to do besides. Clone it freely; after the end nobody obeys.
+#[derive(Clone)]
+pub struct Orders {
+    notes: Notes,
+    pages: Outbox<PageJob>,
+}
+
+impl Orders {
+    /// Ends the journal's segment, and says up to which commit everything was appended until now: once
+    /// [`ReadHandle::sealed_commit`] has reached it, pages have all of that.
+    pub fn rotate(&self) -> Inbox<u64> {
+        let (answer, told) = unbounded();
+        self.notes.send(Note::Rotate { answer });
+        told
+    }
+
+    /// Takes the user out of pages and kept segments. What the user did up to `until` is sealed, and the
+    /// messages are deleted. Hung up on when it cannot be done now.
+    pub fn erase_user(&self, user: UserId, until: Wall) -> Inbox<Met> {
+        let (answer, told) = unbounded();
+        // A page thread that is gone is begun again with the next start, and so is this.
+        let _ = self.pages.send(PageJob::EraseUser { user, until, answer });
+        told
+    }
+
+    /// Nobody has anything of the user any more: [`ReadHandle::erasure`] says so from then on.
+    pub fn user_erased(&self, user: UserId, begun_at: Wall, met: Met) {
+        let _ = self.pages.send(PageJob::UserErased { user, begun_at, met });
+    }
 }
 
 /// How a run of the store ended.
@@ -103,12 +152,23 @@ impl Running {
         self.read.clone()
     }
 
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
+    }
+
+    /// The ways in and out.
+    pub fn transfers(&self) -> Transfers {
+        self.transfers.clone()
+    }
+
     pub fn size_handle(&self) -> SizeHandle {
         self.sizes.clone()
     }
 
     /// Waits for the end, after every shard sent `ToLog::Stop`.
     pub fn join(self) -> Ended {
+        // Whoever may still give orders keeps the page thread from ending.
+        drop(self.orders);
         let log_ended = joined(self.log);
         let sealed = self.pages.end_within(self.stop_within);
         joined(self.preparer);
@@ -139,10 +199,12 @@ pub(super) fn start(
     let notes_out = Notes { outbox: notes_out, bell: log_bell.clone() };
     let (prepare_out, prepare) = unbounded();
     let (pages_out, jobs) = unbounded();
+    let orders = Orders { notes: notes_out.clone(), pages: pages_out.clone() };
     let StoreCounters { log: log_counters, pages: page_counters } =
         std::mem::take(&mut begin.counters);
     let pages = start_pages(&begin, page_counters, Mail { jobs, notes: &notes_out }, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
+    let transfers = begin.transfers(Some(notes_out.clone()));
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
@@ -175,7 +237,18 @@ pub(super) fn start(
     })?;
     let stop_within = Duration::from_millis(begin.settings.stop_within_ms);
     let (life, read) = (begin.life, ReadHandle::new(begin.shared));
-    let running = Running { log, preparer, pages, readers, stop_within, life, read, sizes };
+    let running = Running {
+        log,
+        preparer,
+        pages,
+        readers,
+        stop_within,
+        life,
+        read,
+        orders,
+        transfers,
+        sizes,
+    };
     Ok((running, rings.ends))
 }
 
@@ -200,10 +273,17 @@ fn start_pages(
     fatal: &Fatal,
 ) -> Result<Pages, OpenError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let page_thread = PageThread {
+    let mut page_thread = PageThread {
         shared: begin.shared.clone(),
         segments: begin.segments.clone(),
+        imports: begin.imports.clone(),
         keep_days: begin.settings.journal_keep_days,
+        erase_after_ms: begin.settings.erase_after_ms,
+        retention_days: begin.settings.retention_days,
+        sweep: None,
+        swept_at: None,
+        round: None,
+        users: VecDeque::new(),
         jobs,
         notes: notes.clone(),
         stop: stop.clone(),

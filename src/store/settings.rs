@@ -10,6 +10,10 @@ pub struct StoreSettings {
     pub cache_bytes: u64,
     /// How long sealed segments are kept, to repair pages from.
     pub journal_keep_days: u32,
+    /// How long after a deletion its text is taken out of pages and kept segments.
+    pub erase_after_ms: u64,
+    /// Age at which messages are dropped, where a conversation has none of its own.
+    pub retention_days: Option<u32>,
     /// Threads that read old state for the shards.
     pub readers: usize,
     /// How long a stop waits for pages; what is left is replayed at the next start.
@@ -22,6 +26,9 @@ impl Default for StoreSettings {
             journal: JournalSettings::default(),
             cache_bytes: 64 << 20,
             journal_keep_days: 7,
+            // Looked at every hour, once its segment has ended: well within a day.
+            erase_after_ms: 12 * 3_600_000,
+            retention_days: None,
             readers: 2,
             stop_within_ms: 5_000,
         }

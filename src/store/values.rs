@@ -5,7 +5,7 @@
 //! 0  1  version, 1          1  4  CRC32C of the rest          5  …  contents
 //! ```
 
-use crate::model::{FirstSend, Header, MessageId, Seq, Wall};
+use crate::model::{Erasure, FirstSend, Header, MessageId, Seq, Tombstone, Wall};
 use crate::node::journal::SealedMark;
 
 use super::error::ValueError;
@@ -156,6 +156,82 @@ pub fn write_wall(at: Wall) -> Vec<u8> {
 
 pub fn read_wall(value: &[u8]) -> Result<Wall, ValueError> {
     ValueReader::new(value)?.u64().map(Wall)
+}
+
+/// Why the first part of a conversation is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Deleted,
+    /// Older than what is kept.
+    Retention,
+}
+
+/// Up to where a conversation is gone on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    pub why: Why,
+    pub through: Tombstone,
+}
+
+pub fn write_gone(gone: &Gone) -> Vec<u8> {
+    let Tombstone { at, last_seq, last_message } = gone.through;
+    let why = match gone.why {
+        Why::Deleted => 1,
+        Why::Retention => 2,
+    };
+    ValueWriter::default().u8(why).u64(at.0).u64(last_seq.0).u64(last_message).finish()
+}
+
+pub fn read_gone(value: &[u8]) -> Result<Gone, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    let why = match reader.u8()? {
+        1 => Why::Deleted,
+        2 => Why::Retention,
+        _ => return Err(ValueError::Content),
+    };
+    let (at, last_seq, last_message) = (Wall(reader.u64()?), Seq(reader.u64()?), reader.u64()?);
+    Ok(Gone { why, through: Tombstone { at, last_seq, last_message } })
+}
+
+/// Text that pages or kept segments may still have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToErase {
+    /// Of the whole conversation up to this seq; 0 for that of one message.
+    pub through: Seq,
+    pub since: Wall,
+}
+
+pub fn write_to_erase(text: &ToErase) -> Vec<u8> {
+    ValueWriter::default().u64(text.through.0).u64(text.since.0).finish()
+}
+
+pub fn read_to_erase(value: &[u8]) -> Result<ToErase, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    Ok(ToErase { through: Seq(reader.u64()?), since: Wall(reader.u64()?) })
+}
+
+pub fn write_erasure(erasure: &Erasure) -> Vec<u8> {
+    let writer = ValueWriter::default();
+    match *erasure {
+        Erasure::Running { begun_at } => writer.u8(1).u64(begun_at.0).finish(),
+        Erasure::Done { begun_at, done_at, messages, reactions } => {
+            writer.u8(2).u64(begun_at.0).u64(done_at.0).u64(messages).u64(reactions).finish()
+        }
+    }
+}
+
+pub fn read_erasure(value: &[u8]) -> Result<Erasure, ValueError> {
+    let mut reader = ValueReader::new(value)?;
+    let (stage, begun_at) = (reader.u8()?, Wall(reader.u64()?));
+    match stage {
+        1 => Ok(Erasure::Running { begun_at }),
+        2 => {
+            let (done_at, messages, reactions) =
+                (Wall(reader.u64()?), reader.u64()?, reader.u64()?);
+            Ok(Erasure::Done { begun_at, done_at, messages, reactions })
+        }
+        _ => Err(ValueError::Content),
+    }
 }
 
 /// How many replies there are, counted up to a seq: replies up to it are never counted twice.

@@ -1,5 +1,5 @@
 //! Looks through a whole store that nobody uses: every value's checksum, every page's records, whether
-//! each conversation's seqs are 1, 2, 3 … up to its header, and whether the journal's commits form one
+//! each conversation's seqs are 1, 2, 3 … up to its header (or from where it is not gone on purpose), and whether the journal's commits form one
 //! chain. It repairs nothing, and reports everything that it finds.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,12 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
         return Ok(Report::default());
     }
     let pages = Pages::open(&place.pages, CACHE_BYTES)?;
-    let mut check = Check { pages: &pages, report: Report::default(), headers: BTreeMap::new() };
+    let mut check = Check {
+        pages: &pages,
+        report: Report::default(),
+        headers: BTreeMap::new(),
+        gone: BTreeMap::new(),
+    };
     if let Err(error) = guarded(|| check.tree()) {
         check.report.damaged.push(format!("the pages cannot be read to their end: {error}"));
     }
@@ -89,10 +94,13 @@ struct Check<'a> {
     pages: &'a Pages,
     report: Report,
     headers: BTreeMap<ConversationId, Header>,
+    /// Up to where conversations are gone on purpose.
+    gone: BTreeMap<ConversationId, Seq>,
 }
 
 impl Check<'_> {
-    /// Headers come before pages in the tree, so each run's end is known when it is read.
+    /// What is gone and headers come before pages in the tree, so both ends of each run are known when it
+    /// is read.
     fn tree(&mut self) -> Result<(), StoreError> {
         let mut run: Option<Run> = None;
         for pair in self.pages.all() {
@@ -105,7 +113,8 @@ impl Check<'_> {
         }
         self.end_of(run);
         for (conversation, header) in std::mem::take(&mut self.headers) {
-            self.missing(conversation, Seq(1), header.last_seq);
+            let first = self.first_of(&conversation);
+            self.missing(conversation, first, header.last_seq);
         }
         Ok(())
     }
@@ -113,6 +122,12 @@ impl Check<'_> {
     fn pair(&mut self, key: &[u8], value: &[u8], run: &mut Option<Run>) -> Result<(), StoreError> {
         let reader = ValueReader::new(value)?;
         match key.first() {
+            Some(&kind) if kind == Kind::Gone as u8 => {
+                let conversation = KeyReader::new(key, Kind::Gone)?.conversation()?;
+                let through = values::read_gone(value)?.through.last_seq;
+                self.gone.insert(conversation, through);
+                Ok(())
+            }
             Some(&kind) if kind == Kind::Header as u8 => {
                 let conversation = KeyReader::new(key, Kind::Header)?.conversation()?;
                 self.headers.insert(conversation, values::read_header(value)?);
@@ -139,7 +154,7 @@ impl Check<'_> {
             self.end_of(run.take());
         }
         let entries = page::read(value)?;
-        let next = run.as_ref().map_or(Seq(1), |run| run.next);
+        let next = run.as_ref().map_or_else(|| self.first_of(&conversation), |run| run.next);
         if first > next {
             self.missing(conversation.clone(), next, Seq(first.0 - 1));
         }
@@ -170,6 +185,11 @@ impl Check<'_> {
             Some(_) => Ok(()),
             None => Err(ValueError::Content.into()),
         }
+    }
+
+    /// The first seq that a conversation must have.
+    fn first_of(&self, conversation: &ConversationId) -> Seq {
+        self.gone.get(conversation).map_or(Seq(1), |through| through.next())
     }
 
     fn end_of(&mut self, run: Option<Run>) {
@@ -247,6 +267,8 @@ fn what_is(key: &[u8]) -> String {
         Kind::ReplyCount,
         Kind::Reply,
         Kind::Mark,
+        Kind::Gone,
+        Kind::ToErase,
     ];
     let name = char::from(kind).escape_default();
     let known = per_conversation.into_iter().find(|known| *known as u8 == kind);

@@ -1,6 +1,7 @@
 //! Nothing is shown before it is durable, and everything in the order of the log.
 
 use loquat::model::Version;
+use loquat::node::ports::FromLog;
 use serde_json::json;
 
 use super::client::{Knock, chat};
@@ -165,5 +166,20 @@ fn frames_right_behind_the_head_are_commands() {
     let knock = Knock { version: Version::V1, behind: &frame, ..Knock::default() };
     let ann = world.connect(knock);
     assert_eq!((world.contents(ann), world.errors(ann).len()), (vec!["first".to_owned()], 0));
+    world.finish();
+}
+
+#[test]
+fn what_was_dropped_from_pages_is_not_shown_from_memory() {
+    let mut world = World::new(Setup { history_on_connect: 9, ..Setup::default() });
+    let ann = world.enter(1, 1);
+    world.say(ann, "old");
+    world.seal();
+    world.say(ann, "new");
+    world.store.drop_old_messages();
+    world.tell(0, FromLog::ReadAnew);
+    world.settle();
+    let bob = world.enter_v1(2, 1);
+    assert_eq!(world.contents(bob), ["new"]);
     world.finish();
 }

@@ -1,9 +1,11 @@
-//! What the tests' store has of the past: the same answers as pages give, computed the plain way.
+//! The past computed the plain way: what the tests' store has of it, and what a page must show.
 
 use std::collections::BTreeMap;
 
 use loquat::model::*;
 use loquat::node::ports::{Past, PastQuery};
+use loquat::wire::json::rfc3339_ms;
+use serde_json::{Value, json};
 
 use super::store::Room;
 
@@ -109,4 +111,80 @@ fn standing(room: &Room, query: &StandingQuery) -> StoredStanding {
         mark: query.user.as_ref().and_then(|user| room.marks.get(user).cloned()),
         readers,
     }
+}
+
+/// How a page is asked for, in its `ref`, so that whoever sees the answer knows: `before:12:5`.
+pub fn ask(place: &str, id: u64, limit: u64) -> Value {
+    let mut ask =
+        json!({"type": "history", "limit": limit, "ref": format!("{place}:{id}:{limit}")});
+    if place != "newest" {
+        ask[place] = json!(id);
+    }
+    ask
+}
+
+/// A page that was asked for in that way, held against the log up to the event that it names.
+pub fn check_page(page: &Value, events: &[Event]) {
+    let mut asked = page["ref"].as_str().unwrap().split(':');
+    let place = asked.next().unwrap();
+    let (id, limit) = (number(asked.next()), number(asked.next()) as usize);
+    let seq = page["seq"].as_u64().unwrap() as usize;
+    let mut states: BTreeMap<u64, MessageState> = BTreeMap::new();
+    for event in &events[..seq] {
+        states.values_mut().for_each(|state| state.apply(event));
+        states.extend(MessageState::created(event).map(|state| (state.id.0, state)));
+    }
+    let older = states.range(..=id).count();
+    let (from, to) = match place {
+        "before" => {
+            let to = states.range(..id).count();
+            (to.saturating_sub(limit), to)
+        }
+        "after" => (older, (older + limit).min(states.len())),
+        "around" => {
+            let to = (older + limit / 2).min(states.len());
+            (older.saturating_sub(limit.div_ceil(2)), to)
+        }
+        _ => (states.len().saturating_sub(limit), states.len()),
+    };
+    let expected: Vec<Value> = states.values().skip(from).take(to - from).map(shown).collect();
+    let without_readers = |message: &Value| {
+        let mut message = message.clone();
+        let read_by = message.as_object_mut().unwrap().remove("read_by").unwrap();
+        // Whoever sent it has read it; receipts are no events, and rise by themselves.
+        assert!(read_by["ids"].as_array().unwrap().contains(&message["sender"]["id"]), "{page}");
+        for key in ["email", "first_name", "last_name"] {
+            message["sender"].as_object_mut().unwrap().remove(key);
+        }
+        message
+    };
+    let found: Vec<Value> =
+        page["messages"].as_array().unwrap().iter().map(without_readers).collect();
+    assert_eq!(found, expected, "{page}");
+    let has_more = match place {
+        "after" => to < states.len(),
+        "around" => from > 0 || (to < states.len() && limit > 1),
+        _ => from > 0,
+    };
+    assert_eq!(page["has_more"], has_more, "{page}");
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.unwrap().parse().unwrap()
+}
+
+fn shown(state: &MessageState) -> Value {
+    let listed =
+        |users: &std::collections::BTreeSet<UserId>| json!({"ids": users, "count": users.len()});
+    let reactions: BTreeMap<&String, Value> =
+        state.reactions.iter().map(|(emoji, users)| (emoji, listed(users))).collect();
+    let time = |at: Wall| String::from_utf8(rfc3339_ms(at).to_vec()).unwrap();
+    let is_deleted = state.deleted_at.is_some();
+    json!({
+        "id": state.id, "seq": state.seq, "sender": {"id": state.sender.id},
+        "content": if is_deleted { "Message deleted" } else { &state.content },
+        "parent_message_id": state.parent, "created_at": time(state.created_at),
+        "is_edited": state.edited_at.is_some(), "edited_at": state.edited_at.map(time),
+        "is_deleted": is_deleted, "reactions": reactions, "reply_count": state.reply_count,
+    })
 }

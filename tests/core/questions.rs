@@ -6,14 +6,35 @@ use std::sync::{Arc, Mutex};
 use loquat::limits::{HISTORY_BYTES_MAX, QUESTIONS_MAX};
 use loquat::model::*;
 use loquat::node::core::Pressure;
-use loquat::node::question::{About, Answer, Asker};
+use loquat::node::links::AdminOrder;
+use loquat::node::question::{About, Answer, Asker, Question};
 use serde_json::{Value, json};
 
-use super::client::receipt;
-use super::entry::{members, remove_member, user};
+use super::client::{Knock, receipt};
+use super::entry::{conversation, members, remove_member, user};
+use super::past;
 use super::world::{Mode, Setup, World};
 
-type Told = Arc<Mutex<Option<Answer>>>;
+pub type Told = Arc<Mutex<Option<Answer>>>;
+
+impl World {
+    /// A question about a conversation, and where its answer will be.
+    pub fn ask(&mut self, core: usize, of: u64, asker: Asker, about: About) -> Told {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = answer.clone();
+        let to = Box::new(move |answer| {
+            let before = slot.lock().unwrap().replace(answer);
+            assert_eq!(before, None, "one answer for one question");
+        });
+        let conversation = conversation(of);
+        let question = Box::new(Question { conversation, asker, about });
+        let seat = &mut self.seats[core];
+        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
+        seat.admin.ring();
+        self.settle();
+        answer
+    }
+}
 
 fn identity(number: u64) -> Asker {
     Asker::User(Arc::new(Identity {
@@ -51,6 +72,13 @@ fn ids(page: &History) -> Vec<u64> {
     page.messages.iter().map(|message| message.id.0).collect()
 }
 
+/// Memory is short for a moment: what pages have leaves it.
+pub fn forget_sealed(world: &mut World, core: usize) {
+    let now = world.now;
+    world.seats[core].core.set_pressure(Pressure::Shed, now);
+    world.seats[core].core.set_pressure(Pressure::None, now);
+}
+
 /// Thirty messages of two users, a third of them in pages and no longer in memory, a third in pages.
 fn talkative() -> (World, usize) {
     let mut world = World::new(Setup::default());
@@ -65,9 +93,7 @@ fn talkative() -> (World, usize) {
         }
         if round == 0 {
             let owner = world.owner(1);
-            let now = world.now;
-            world.seats[owner].core.set_pressure(Pressure::Shed, now);
-            world.seats[owner].core.set_pressure(Pressure::None, now);
+            forget_sealed(&mut world, owner);
         }
     }
     (world, ann)
@@ -183,7 +209,7 @@ fn nothing_is_shown_before_it_is_durable() {
     world.log_mode = Mode::Held;
     world.say(ann, "not yet");
     let answer = world.ask(owner, 1, identity(2), newest(10));
-    world.send(ann, &json!({"type": "history", "ref": "h"}));
+    world.send(ann, &past::ask("newest", 0, 50));
     assert_eq!((told(&answer), world.count(ann, "history")), (None, 0));
     world.log_mode = Mode::Auto;
     world.settle();
@@ -210,8 +236,9 @@ fn what_is_sealed_while_the_store_is_read_is_not_lost() {
     let request = world.seats[owner].loads.pop_front().unwrap();
     let early = world.store.answer(&request);
     world.hang_up(ann);
-    world.seal();
     world.advance(60_000);
+    world.seal();
+    forget_sealed(&mut world, owner);
     world.reply_load(owner, request.ticket, early);
     world.reader_mode = Mode::Auto;
     world.settle();
@@ -407,13 +434,13 @@ fn a_store_that_cannot_be_read_and_too_many_questions_are_answers() {
     world.reader_mode = Mode::Fails;
     let failed = world.ask(owner, 1, identity(1), newest(5));
     assert_eq!(told(&failed), Some(Answer::Unavailable));
-    world.send(ann, &json!({"type": "history", "ref": "h"}));
+    world.send(ann, &past::ask("newest", 0, 50));
     assert_eq!(world.errors(ann), ["storage_unavailable"]);
     world.reader_mode = Mode::Held;
     let waiting: Vec<_> =
         (0..QUESTIONS_MAX).map(|_| world.ask(owner, 1, identity(1), newest(1))).collect();
     assert_eq!(told(&world.ask(owner, 1, identity(1), newest(1))), Some(Answer::Busy));
-    world.send(ann, &json!({"type": "history", "ref": "i"}));
+    world.send(ann, &past::ask("newest", 0, 50));
     assert_eq!(world.errors(ann), ["storage_unavailable", "rate_limited"]);
     assert!(world.last(ann, "error")["retry_after_ms"].is_u64());
     world.reader_mode = Mode::Auto;
@@ -428,7 +455,32 @@ fn a_store_that_cannot_be_read_and_too_many_questions_are_answers() {
 fn a_socket_that_goes_while_it_waits_leaves_nothing_behind() {
     let (mut world, ann) = talkative();
     world.reader_mode = Mode::Held;
-    world.send(ann, &json!({"type": "history", "ref": "h"}));
+    world.send(ann, &past::ask("newest", 0, 50));
     world.hang_up(ann);
+    world.finish();
+}
+
+#[test]
+fn a_socket_on_another_core_has_its_pages_as_well() {
+    let setup = Setup { cores: 2, wide_threshold: 1, ..Setup::default() };
+    let mut world = World::new(setup);
+    let owner = world.owner(1);
+    let ann = world.enter(1, 1);
+    let elsewhere = Knock { core: 1 - owner, user: 2, conversation: 1, ..Knock::default() };
+    let far = world.connect(elsewhere);
+    for n in 0..4 {
+        world.say(ann, &n.to_string());
+    }
+    let before = world.ids(far)[3];
+    world.send(far, &past::ask("before", before, 2));
+    let frames: Vec<_> = world.seen(far).iter().filter_map(|seen| seen.json()).collect();
+    let page = frames.iter().find(|json| json["type"] == "history").unwrap();
+    let ids: Vec<_> =
+        page["messages"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+    assert_eq!(ids, [json!(world.ids(far)[1]), json!(world.ids(far)[2])]);
+    assert_eq!(
+        (&page["ref"], &page["has_more"], &page["seq"]),
+        (&json!(format!("before:{before}:2")), &json!(true), &json!(4))
+    );
     world.finish();
 }

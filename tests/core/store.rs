@@ -27,6 +27,9 @@ pub struct Store {
     unsealed: Vec<Record>,
     rooms: HashMap<ConversationId, Room>,
     created: Vec<ConversationId>,
+    tombstones: HashMap<ConversationId, Tombstone>,
+    /// Recorded, while pages do not have all of it: nobody may look.
+    pub importing: Option<Import>,
     members: HashMap<(ConversationId, UserId), Role>,
     profiles: HashMap<UserId, Profile>,
     revoked: HashMap<UserId, Wall>,
@@ -41,6 +44,8 @@ impl Default for Store {
             unsealed: Vec::new(),
             rooms: HashMap::new(),
             created: Vec::new(),
+            tombstones: HashMap::new(),
+            importing: None,
             members: HashMap::new(),
             profiles: HashMap::new(),
             revoked: HashMap::new(),
@@ -58,7 +63,7 @@ impl Store {
                 assert_eq!(event.seq.0, events.len() as u64 + 1, "the log's seqs are dense");
                 events.push((**event).clone());
             }
-            Record::Mark { .. } => {}
+            Record::Mark { .. } | Record::Erased => {}
         }
         self.unsealed.push(record);
     }
@@ -87,6 +92,19 @@ impl Store {
             DirectoryChange::ConversationCreated { conversation, .. } => {
                 self.created.push(conversation);
             }
+            DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+                self.created.retain(|of| *of != conversation);
+                self.members.retain(|(of, _), _| *of != conversation);
+                self.unsealed.retain(|record| !is_of(record, &conversation));
+                let room = Room { header: tombstone.header(), ..Room::default() };
+                self.rooms.insert(conversation.clone(), room);
+                self.tombstones.insert(conversation, tombstone);
+            }
+            DirectoryChange::RetentionSet { .. } => {}
+            DirectoryChange::ErasureBegun { user, at } => {
+                self.profiles.remove(&user);
+                self.revoked.insert(user, at);
+            }
             DirectoryChange::MemberSet { conversation, user, role } => {
                 self.members.insert((conversation, user), role);
             }
@@ -99,7 +117,27 @@ impl Store {
             DirectoryChange::Revoked { user, issued_before } => {
                 self.revoked.insert(user, issued_before);
             }
+            DirectoryChange::ConversationImported(import) => self.importing = Some(import),
         }
+    }
+
+    /// Pages have all of the import.
+    pub fn finish_import(&mut self) {
+        let import = self.importing.take().unwrap();
+        let header = Header {
+            last_seq: Seq(import.events),
+            last_message: import.messages,
+            messages: import.messages,
+            last_at: import.at,
+        };
+        let event = |seq| {
+            let (message, by) = (MessageId(1), UserId::from_number(1).unwrap());
+            Event { seq: Seq(seq), at: import.at, body: EventBody::Delete { message, by } }
+        };
+        let events = (1..=import.events).map(event).collect();
+        self.events.insert(import.conversation.clone(), events);
+        self.rooms.insert(import.conversation.clone(), Room { header, ..Room::default() });
+        self.created.push(import.conversation);
     }
 
     /// Builds everything durable into pages.
@@ -113,9 +151,14 @@ impl Store {
                     let room = self.rooms.entry(conversation).or_default();
                     room.marks.insert(mark.user.clone(), mark);
                 }
-                Record::Directory(_) => {}
+                Record::Directory(_) | Record::Erased => {}
             }
         }
+    }
+
+    /// As retention does: of what is in pages, the messages go.
+    pub fn drop_old_messages(&mut self) {
+        self.rooms.values_mut().for_each(|room| room.messages.clear());
     }
 
     pub fn answer(&self, request: &LoadRequest) -> LoadResult {
@@ -123,13 +166,20 @@ impl Store {
         let none = Room::default();
         let room = self.rooms.get(conversation).unwrap_or(&none);
         LoadResult::State(match &request.query {
+            LoadQuery::Admission(_)
+                if self.importing.as_ref().is_some_and(|it| it.conversation == *conversation) =>
+            {
+                return LoadResult::Failed;
+            }
             LoadQuery::Admission(user) => {
                 return LoadResult::Admission(Box::new(self.admission(conversation, user, room)));
             }
             LoadQuery::Past(PastQuery::Events { after }) => {
                 let events = self.events.get(conversation).map_or(&[][..], |events| events);
                 let paged = events.iter().take(room.header.last_seq.0 as usize);
-                let found = paged.skip(after.0 as usize).take(self.events_per_read);
+                let gone = self.tombstones.get(conversation).map_or(Seq(0), |it| it.last_seq);
+                let count = if *after < gone { 0 } else { self.events_per_read };
+                let found = paged.skip(after.0 as usize).take(count);
                 let found = found.map(|event| Arc::new(event.clone())).collect();
                 return LoadResult::Past(Past::Events(found));
             }
@@ -160,6 +210,8 @@ impl Store {
     fn admission(&self, conversation: &ConversationId, user: &UserId, room: &Room) -> Admission {
         Admission {
             conversation_exists: self.created.contains(conversation),
+            is_deleted: self.tombstones.contains_key(conversation)
+                && !self.created.contains(conversation),
             role: self.members.get(&(conversation.clone(), user.clone())).copied(),
             profile: self.profiles.get(user).cloned(),
             revoked_before: self.revoked.get(user).copied(),
@@ -200,5 +252,14 @@ impl Room {
             self.firsts.insert((body.sender.id.clone(), name.clone()), first);
         }
         self.messages.extend(MessageState::created(event).map(|state| (body.id, state)));
+    }
+}
+
+fn is_of(record: &Record, id: &ConversationId) -> bool {
+    match record {
+        Record::Event { conversation, .. } | Record::Mark { conversation, .. } => {
+            conversation == id
+        }
+        Record::Directory(_) | Record::Erased => false,
     }
 }

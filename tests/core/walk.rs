@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 
 use super::client::{Knock, chat, receipt, typing};
 use super::decode::masked;
-use super::pages;
+use super::past;
 use super::pump::Line;
+use super::questions::forget_sealed;
 use super::world::{Mode, Setup, World};
 
 const SEEDS: u64 = 300;
@@ -88,7 +89,13 @@ impl Walk {
             13 => self.network(),
             14 => self.disk(),
             15 => self.readers(),
-            16 if self.may(0) => self.world.seal(),
+            16 if self.may(0) => {
+                self.world.seal();
+                if self.may(7) {
+                    let core = self.core();
+                    forget_sealed(&mut self.world, core);
+                }
+            }
             17 => {
                 let ms = self.dice.pick(&[1, 40, 600, 3_000, 20_000]);
                 self.world.advance(ms);
@@ -193,14 +200,15 @@ impl Walk {
         let client = self.dice.pick(&self.open);
         let ids = self.world.ids(client);
         let id = if ids.is_empty() { 1 } else { self.dice.pick(&ids) };
-        let mut frame = match self.dice.roll(12) {
-            11 => {
+        let is_v2 = self.world.count(client, "hello") > 0;
+        let mut frame = match self.dice.roll(13) {
+            12 => {
                 let of = self.dice.pick(&[self.users[client], self.users[client], 1]);
                 json!({"type": "token_refresh", "token": self.world.token(of)})
             }
-            10 => {
-                let anchor = self.dice.pick(&["newest", "before", "after", "around"]);
-                pages::question(anchor, id, 1 + self.dice.roll(7) as usize)
+            10.. if is_v2 => {
+                let place = self.dice.pick(&["newest", "before", "after", "around"]);
+                past::ask(place, id + self.dice.roll(2), self.dice.pick(&[1, 2, 5, 200]))
             }
             9 => json!({"type": "ping"}),
             0..3 => self.message(),

@@ -19,14 +19,13 @@ use loquat::node::core::{Core, CoreSettings, EchoEndpoint, RejectStyle, Reloadab
 use loquat::node::links::{AdminOrder, Links};
 use loquat::node::placement::Placement;
 use loquat::node::ports::*;
-use loquat::node::question::{About, Answer, Asker, Question};
 use loquat::node::shard::ShardSettings;
 use loquat::telemetry::Counters;
 use loquat::wire::upgrade::Listening;
 use serde_json::Value;
 
 use super::checked::Checked;
-use super::pages;
+use super::past;
 use super::pump::{Pump, Token};
 use super::rings::{bell_of, mesh};
 use super::store::Store;
@@ -101,7 +100,7 @@ pub struct Seat {
     from_log: Sender<FromLog>,
     requests: Receiver<LoadRequest>,
     answers: Sender<LoadAnswer>,
-    admin: Sender<AdminOrder>,
+    pub admin: Sender<AdminOrder>,
     /// Handed to the log and not durable.
     pub log: VecDeque<(u64, Record)>,
     pub lsn: u64,
@@ -130,7 +129,7 @@ pub struct World {
     pub admissions: Arc<Admissions>,
     pub counters: Counters,
     pub(super) clients: Vec<Checked>,
-    next_id: u64,
+    pub next_id: u64,
     shown: HashMap<(ConversationId, u64), Value>,
     is_finished: bool,
 }
@@ -468,29 +467,6 @@ impl World {
         answer
     }
 
-    /// A question about a conversation, and where its answer will be.
-    pub fn ask(
-        &mut self,
-        core: usize,
-        of: u64,
-        asker: Asker,
-        about: About,
-    ) -> Arc<Mutex<Option<Answer>>> {
-        let answer = Arc::new(Mutex::new(None));
-        let slot = answer.clone();
-        let to = Box::new(move |answer| {
-            let before = slot.lock().unwrap().replace(answer);
-            assert_eq!(before, None, "one answer for one question");
-        });
-        let conversation = ConversationId::from_number(of).unwrap();
-        let question = Box::new(Question { conversation, asker, about });
-        let seat = &mut self.seats[core];
-        assert!(seat.admin.push(AdminOrder::Question(question, to)).is_ok());
-        seat.admin.ring();
-        self.settle();
-        answer
-    }
-
     pub fn owner(&self, conversation: u64) -> usize {
         let id = ConversationId::from_number(conversation).unwrap();
         usize::from(self.placement.of_conversation(&id))
@@ -512,13 +488,11 @@ impl World {
                     let told = (body.content.as_str(), Some(body.id.0));
                     assert_eq!(told, (name, json["message_id"].as_u64()), "client {client}");
                 }
-                if frame.kind() == "history"
-                    && let Some(json) = frame.json()
-                    && json["ref"].as_str().is_some_and(|name| name.contains(' '))
-                {
+                if let Some(page) = frame.json().filter(|json| json["type"] == "history") {
+                    assert!(page["seq"].as_u64() <= Some(durable), "{page}");
                     let none = Vec::new();
                     let events = self.store.events.get(&checked.conversation).unwrap_or(&none);
-                    pages::check(client, json, events);
+                    past::check_page(page, events);
                 }
                 if let (Some(seq), Some(json)) = (frame.seq(), frame.json())
                     && json["message"]["is_read"].is_null()

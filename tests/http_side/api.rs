@@ -73,7 +73,7 @@ fn ordinary(question: &Question) -> Option<Answer> {
     })
 }
 
-fn server() -> Server {
+pub fn server() -> Server {
     let server = Server::start();
     *server.world.answers.lock().unwrap() = ordinary;
     server

@@ -15,12 +15,14 @@ use loquat::http::{
     Memberships, Metrics, Questions, Shards, Unreadable, Vitals,
 };
 use loquat::limits::Limits;
-use loquat::model::{Access, ConversationId, Identity, Role, UserId, Wall};
+use loquat::model::{Access, ConversationId, Erasure, Identity, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
 use loquat::node::core::Reloadable;
 use loquat::node::question::{self, AnswerTo, Question};
+use loquat::store::{Opened, Store, StoreSettings};
 use loquat::wire::upgrade::Listening;
 use serde_json::Value;
+use tempfile::TempDir;
 
 pub const TOKEN: &str = "a-token-of-at-least-thirty-two-bytes";
 /// For what must not happen: a test that waits so long has failed.
@@ -54,6 +56,10 @@ pub struct World {
 }
 
 impl Shards for World {
+    fn send_to_all(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy> {
+        self.send(command, reply)
+    }
+
     fn send(&self, command: AdminCommand, reply: AdminReply) -> Result<(), Busy> {
         self.commands.lock().unwrap().push(command);
         match *self.mood.lock().unwrap() {
@@ -95,6 +101,17 @@ impl Directory for World {
         self.readable()?;
         let all = self.conversations.keys();
         Ok(all.filter(|id| after.is_none_or(|after| *id > after)).take(limit).map(entry).collect())
+    }
+
+    fn erasure(&self, user: &UserId) -> Result<Option<Erasure>, Unreadable> {
+        self.readable()?;
+        let begun_at = CREATED_AT;
+        let done = Erasure::Done { begun_at, done_at: begun_at, messages: 3, reactions: 1 };
+        Ok(match user.to_string().as_str() {
+            "1" => Some(Erasure::Running { begun_at }),
+            "2" => Some(done),
+            _ => None,
+        })
     }
 
     fn members(
@@ -171,6 +188,7 @@ pub struct Server {
     pub handle: HttpHandle,
     pub world: Arc<World>,
     pub reactor: TcpListener,
+    _store: Resting,
 }
 
 impl Drop for Server {
@@ -237,15 +255,22 @@ pub fn settings(bounds: HttpBounds) -> HttpSettings {
     HttpSettings { admin: Some(AdminSettings { listen, token }), api: api(), demo_users, bounds }
 }
 
-pub fn ports(world: &Arc<World>) -> HttpPorts {
-    HttpPorts {
+/// A store that nobody writes to; it goes with this.
+pub type Resting = (Opened, TempDir);
+
+pub fn ports(world: &Arc<World>) -> (HttpPorts, Resting) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+    let ports = HttpPorts {
+        transfers: store.transfers(),
         shards: world.clone(),
         questions: world.clone(),
         memberships: world.clone(),
         directory: world.clone(),
         health: world.clone(),
         metrics: world.clone(),
-    }
+    };
+    (ports, (store, directory))
 }
 
 impl Server {
@@ -268,10 +293,10 @@ impl Server {
     fn of(world: World, mut settings: HttpSettings) -> Server {
         let world = Arc::new(world);
         settings.api.gate = world.gate.clone();
-        let ports = ports(&world);
+        let (ports, store) = ports(&world);
         let handle = http::start(settings, ports).unwrap();
         let reactor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Server { handle, world, reactor }
+        Server { handle, world, reactor, _store: store }
     }
 
     /// A client's connection whose first bytes the reactor "has read" already.

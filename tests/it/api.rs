@@ -89,33 +89,41 @@ async fn v2(server: &Server, conversation: &str, who: &Person) -> Raw {
     raw
 }
 
-/// From the newest back to the first, and from the first on to the newest: each time everything.
+/// From the newest back to the first: everything that was sent, as it was sent.
 async fn check_whole(server: &Server, by: &mut By<'_>, sent: &[Value]) {
-    let limit = if matches!(by, By::Http) { 200 } else { 7 };
     let mut back: Vec<Value> = Vec::new();
     loop {
         let place = back.first().map(|first| ("before", id_of(first)));
-        let page = by.page(server, limit, place).await;
+        let page = by.page(server, 200, place).await;
         assert_eq!(page["seq"], sent.len());
         let mut found = messages(&page).to_vec();
-        assert!(!found.is_empty() && found.len() as u64 <= limit);
+        assert!(!found.is_empty());
         found.append(&mut back);
         back = found;
         if page["has_more"] == false {
             break;
         }
     }
+    check_same(sent, &back);
+}
+
+/// From the first on to the newest, in pages of another length.
+async fn check_forwards(server: &Server, by: &mut By<'_>, sent: &[Value]) {
     let mut on: Vec<Value> = Vec::new();
     loop {
-        let page = by.page(server, limit, Some(("after", on.last().map_or(0, id_of)))).await;
+        let page = by.page(server, 7, Some(("after", on.last().map_or(0, id_of)))).await;
+        assert!(messages(&page).len() <= 7);
         on.extend_from_slice(messages(&page));
         if page["has_more"] == false {
             break;
         }
     }
-    assert_eq!(back, on);
-    assert_eq!(on.len(), sent.len());
-    for (sent, shown) in sent.iter().zip(&on) {
+    check_same(sent, &on);
+}
+
+fn check_same(sent: &[Value], shown: &[Value]) {
+    assert_eq!(shown.len(), sent.len());
+    for (sent, shown) in sent.iter().zip(shown) {
         assert_eq!(sent["seq"], shown["seq"]);
         for field in ["id", "content", "sender", "parent_message_id", "created_at"] {
             assert_eq!(sent["message"][field], shown[field], "{field}");
@@ -136,23 +144,54 @@ async fn say_long(client: &mut Client, count: usize) -> Vec<Value> {
 async fn a_long_history_is_whole_across_pages_memory_and_a_restart() {
     let mut server = Server::with(&[("rate_limits", "off")]);
     let mut sent = Vec::new();
-    for round in 0..2 {
+    for count in [300, 20] {
         let mut client = server.join("long", &person(1)).await;
-        sent.extend(say_long(&mut client, 300 - round * 200).await);
+        sent.extend(say_long(&mut client, count).await);
         sent.push(client.say("short").await);
-        check_whole(&server, &mut By::Http, &sent).await;
-        let mut raw = v2(&server, "long", &nameless(2)).await;
-        check_whole(&server, &mut By::Socket(&mut raw), &sent).await;
         client.close().await;
-        server.restart();
         check_whole(&server, &mut By::Http, &sent).await;
+        server.restart();
     }
+    let mut raw = v2(&server, "long", &nameless(2)).await;
+    check_whole(&server, &mut By::Socket(&mut raw), &sent).await;
+    check_forwards(&server, &mut By::Http, &sent).await;
     let middle = id_of(&sent[150]["message"]);
     let around =
         must(&server, &person(1), &format!("/long/messages?around={middle}&limit=5")).await;
     let ids: Vec<u64> = messages(&around).iter().map(id_of).collect();
     let expected: Vec<u64> = sent[148..153].iter().map(|frame| id_of(&frame["message"])).collect();
     assert_eq!(ids, expected);
+}
+
+/// Pages are fetched while others are being built: each begins right behind the last one.
+#[tokio::test]
+async fn whoever_reads_along_misses_nothing() {
+    let server = Server::with(&[("rate_limits", "off")]);
+    let mut writer = server.join("busy", &person(1)).await;
+    let count = 330;
+    let writing =
+        async { say_long(&mut writer, count).await.last().map(|frame| id_of(&frame["message"])) };
+    let reading = async {
+        let (mut seq, mut last) = (0, 0);
+        while seq < count as u64 {
+            let page =
+                must(&server, &person(2), &format!("/busy/messages?after={last}&limit=9")).await;
+            for message in messages(&page) {
+                seq += 1;
+                assert_eq!(message["seq"], seq, "{last}");
+                last = id_of(message);
+            }
+            assert!(page["seq"].as_u64() >= Some(seq));
+            let newest = must(&server, &person(2), "/busy/messages?limit=2").await;
+            let seqs: Vec<_> =
+                messages(&newest).iter().filter_map(|message| message["seq"].as_u64()).collect();
+            assert_eq!(seqs.last().copied().unwrap_or(0), newest["seq"]);
+            assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+        }
+        Some(last)
+    };
+    let (written, read) = tokio::join!(writing, reading);
+    assert_eq!(written, read);
 }
 
 #[tokio::test]
@@ -347,4 +386,36 @@ async fn pages_of_other_origins_and_bad_input_are_refused() {
         (messages(&before_the_first).len(), &before_the_first["has_more"]),
         (0, &json!(false))
     );
+}
+
+#[tokio::test]
+async fn what_was_deleted_with_its_conversation_is_read_by_nobody() {
+    let mut server = Server::with(&[("access", "open")]);
+    let mut ann = server.join("1", &person(1)).await;
+    let id = ann.say("not to be read").await["message"]["id"].clone();
+    server.admin().must("DELETE", "/admin/conversations/1", None).await;
+    let paths = ["/1".to_owned(), "/1/messages".to_owned(), format!("/1/messages/{id}/edits")];
+    for is_restarted in [false, true] {
+        if is_restarted {
+            server.restart();
+        }
+        for path in &paths {
+            let answer = get(&server, &person(1), path).await;
+            assert_eq!(answer.code(), (403, "forbidden"), "{path}, restarted: {is_restarted}");
+        }
+        assert_eq!(listed(&must(&server, &person(1), "").await), Vec::<Value>::new());
+    }
+    server.admin().must("PUT", "/admin/conversations/1", None).await;
+    for is_restarted in [false, true] {
+        if is_restarted {
+            server.restart();
+        }
+        assert!(messages(&must(&server, &person(1), "/1/messages").await).is_empty());
+        let edits = get(&server, &person(1), &paths[2]).await;
+        assert_eq!(edits.code(), (404, "not_found"));
+    }
+    let anew = server.join("1", &person(2)).await.say("to be read").await;
+    let page = must(&server, &person(1), "/1/messages").await;
+    assert_eq!(messages(&page).len(), 1);
+    assert_eq!((&messages(&page)[0]["id"], &page["seq"]), (&anew["message"]["id"], &json!(2)));
 }

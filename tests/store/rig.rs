@@ -41,6 +41,7 @@ pub struct Shard {
     pub sealed: u64,
     pub accepting: bool,
     pub stopped: bool,
+    pub told_to_read_anew: usize,
     pub ids: Vec<std::ops::Range<u64>>,
 }
 
@@ -73,6 +74,7 @@ impl Shard {
                     self.sealed = segment;
                 }
                 FromLog::Accepting(accepting) => self.accepting = accepting,
+                FromLog::ReadAnew => self.told_to_read_anew += 1,
                 FromLog::Stopped => self.stopped = true,
             }
         }
@@ -120,6 +122,7 @@ pub fn start(directory: &Path, settings: StoreSettings, shards: usize) -> (Runni
         sealed: 0,
         accepting: true,
         stopped: false,
+        told_to_read_anew: 0,
         ids: Vec::new(),
     };
     (running, ends.into_iter().map(shard).collect())

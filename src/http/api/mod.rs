@@ -53,13 +53,12 @@ pub fn routes(settings: ApiSettings, ports: &HttpPorts, bounds: HttpBounds) -> R
         memberships: ports.memberships.clone(),
         patience: bounds.timeout() * 4 / 5,
     });
-    let message = "/conversations/{conversation}/messages/{message}";
     Router::new()
         .route("/conversations", get(conversations::list))
         .route("/conversations/{conversation}", get(conversations::show))
         .route("/conversations/{conversation}/messages", get(messages::history))
-        .route(&format!("{message}/replies"), get(messages::replies))
-        .route(&format!("{message}/edits"), get(messages::edits))
+        .route("/conversations/{conversation}/messages/{message}/replies", get(messages::replies))
+        .route("/conversations/{conversation}/messages/{message}/edits", get(messages::edits))
         .fallback(async || Failure::NO_SUCH_PATH)
         .method_not_allowed_fallback(async || Failure::METHOD_NOT_ALLOWED)
         .with_state(api.clone())

@@ -99,6 +99,7 @@ impl<S> Core<S> {
             Mail::Narrow { conversation } => {
                 self.wide.remove(&conversation);
             }
+            Mail::ReadAnew => self.shard.shrink(),
             Mail::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
             Mail::Quiet => self.heard.quiet += 1,
             Mail::Settled => self.heard.settled += 1,
@@ -349,13 +350,16 @@ impl<S> Core<S> {
             peer.send(match &news {
                 News::Wide(conversation) => Mail::Wide { conversation: conversation.clone() },
                 News::Narrow(conversation) => Mail::Narrow { conversation: conversation.clone() },
+                News::ReadAnew => Mail::ReadAnew,
                 News::Revoked { user, issued_before } => {
                     Mail::Revoked { user: user.clone(), issued_before: *issued_before }
                 }
             });
         }
-        if let News::Revoked { user, issued_before } = news {
-            self.revoke(&user, issued_before.0, now);
+        match news {
+            News::Revoked { user, issued_before } => self.revoke(&user, issued_before.0, now),
+            News::ReadAnew => self.shard.shrink(),
+            News::Wide(_) | News::Narrow(_) => {}
         }
     }
 

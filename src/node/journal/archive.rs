@@ -71,14 +71,35 @@ pub enum Change<'a> {
     MemberRemoved { conversation: Id<'a>, user: Id<'a> },
     ProfileSet { profile: Person<'a> },
     Revoked { user: Id<'a>, issued_before: u64 },
+    ConversationImported { conversation: Id<'a>, at: u64, number: u64, events: u64, messages: u64 },
+    ConversationDeleted { conversation: Id<'a>, at: u64, last_seq: u64, last_message: u64 },
+    RetentionSet { conversation: Id<'a>, days: Option<u32> },
+    ErasureBegun { user: Id<'a>, at: u64 },
 }
 
 #[derive(Archive, Serialize)]
 pub enum Entry<'a> {
-    Event { conversation: Id<'a>, seq: u64, at: u64, body: Body<'a> },
-    Mark { conversation: Id<'a>, user: Id<'a>, message: u64, ordinal: u64, at: u64 },
+    Event {
+        conversation: Id<'a>,
+        seq: u64,
+        at: u64,
+        body: Body<'a>,
+    },
+    Mark {
+        conversation: Id<'a>,
+        user: Id<'a>,
+        message: u64,
+        ordinal: u64,
+        at: u64,
+    },
     Directory(Change<'a>),
+    /// Keeps the place of a record that was erased.
+    Erased,
 }
+
+/// The root of an archive is found from its end by its size: a variant that is added must not make it
+/// larger, or no older record can be read.
+const _: () = assert!(size_of::<ArchivedEntry<'static>>() == 102);
 
 impl<'a> From<IdRef<'a>> for Id<'a> {
     fn from(id: IdRef<'a>) -> Self {
@@ -157,6 +178,27 @@ impl<'a> From<&'a DirectoryChange> for Change<'a> {
             DirectoryChange::Revoked { user, issued_before } => {
                 Change::Revoked { user: user.into(), issued_before: issued_before.0 }
             }
+            DirectoryChange::ConversationImported(import) => Change::ConversationImported {
+                conversation: (&import.conversation).into(),
+                at: import.at.0,
+                number: import.number,
+                events: import.events,
+                messages: import.messages,
+            },
+            DirectoryChange::ErasureBegun { user, at } => {
+                Change::ErasureBegun { user: user.into(), at: at.0 }
+            }
+            DirectoryChange::RetentionSet { conversation, days } => {
+                Change::RetentionSet { conversation: conversation.into(), days: *days }
+            }
+            DirectoryChange::ConversationDeleted { conversation, tombstone } => {
+                Change::ConversationDeleted {
+                    conversation: conversation.into(),
+                    at: tombstone.at.0,
+                    last_seq: tombstone.last_seq.0,
+                    last_message: tombstone.last_message,
+                }
+            }
         }
     }
 }
@@ -188,6 +230,7 @@ impl<'a> From<&'a Record> for Entry<'a> {
             Record::Event { conversation, event } => Entry::event(conversation, event),
             Record::Mark { conversation, mark } => Entry::mark(conversation, mark),
             Record::Directory(change) => Entry::Directory(change.into()),
+            Record::Erased => Entry::Erased,
         }
     }
 }

@@ -10,9 +10,18 @@ use crate::node::ports::Record;
 use super::frame::{CommitHead, FrameBuilder};
 use super::record::RecordError;
 
+/// Up to where the log is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durable {
+    pub commit: u64,
+    /// Message ids below this are never leased again, in no life of the server.
+    pub leased_to: u64,
+}
+
 /// What a commit owes to those who wait for it.
 #[derive(Debug, Default)]
 pub struct Owed {
+    pub durable_log: Durable,
     /// (shard, its highest lsn in the commit).
     pub durable: Vec<(usize, u64)>,
     pub leases: Vec<(usize, Range<u64>)>,
@@ -28,6 +37,8 @@ pub struct Batch {
     through: Vec<Option<u64>>,
     leases: Vec<(usize, Range<u64>)>,
     directory: Vec<DirectoryChange>,
+    /// Ids were set aside: the next commit says so even if it has no record.
+    is_raised: bool,
     marks: Vec<(UserId, ConversationId)>,
 }
 
@@ -40,6 +51,7 @@ impl Batch {
             through: vec![None; shards],
             leases: Vec::new(),
             directory: Vec::new(),
+            is_raised: false,
             marks: Vec::new(),
         }
     }
@@ -50,7 +62,7 @@ impl Batch {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.frame.records() == 0 && self.leases.is_empty()
+        self.frame.records() == 0 && self.leases.is_empty() && !self.is_raised
     }
 
     pub fn len_bytes(&self) -> usize {
@@ -65,13 +77,17 @@ impl Batch {
             Record::Mark { conversation, mark } => {
                 self.marks.push((mark.user.clone(), conversation.clone()));
             }
-            Record::Event { .. } => {}
+            Record::Event { .. } | Record::Erased => {}
         }
         Ok(())
     }
 
     pub fn lease(&mut self, shard: usize, block: Range<u64>) {
         self.leases.push((shard, block));
+    }
+
+    pub fn raised(&mut self) {
+        self.is_raised = true;
     }
 
     /// Takes what was gathered as a finished frame and starts anew in `buffer`.
@@ -83,7 +99,9 @@ impl Batch {
             .enumerate()
             .filter_map(|(shard, lsn)| lsn.take().map(|lsn| (shard, lsn)))
             .collect();
+        self.is_raised = false;
         let owed = Owed {
+            durable_log: Durable { commit: head.commit, leased_to: head.leased_to },
             durable,
             leases: std::mem::take(&mut self.leases),
             directory: std::mem::take(&mut self.directory),

@@ -101,6 +101,13 @@ impl FrameBuilder {
         Ok(())
     }
 
+    /// A record that was read back, as it is.
+    pub fn push_bytes(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(record);
+        self.records += 1;
+    }
+
     pub fn records(&self) -> u32 {
         self.records
     }
@@ -124,6 +131,25 @@ impl FrameBuilder {
         let sum = checksum(bytes, salt);
         bytes[44..48].copy_from_slice(&sum.to_le_bytes());
         self.bytes
+    }
+}
+
+/// What the first bytes of a frame claim, before the rest was read and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Length of the whole frame.
+    pub frame_bytes: u64,
+    pub commit: u64,
+}
+
+impl Claim {
+    pub fn read(header: &[u8], segment: u64) -> Option<Claim> {
+        let header = header.get(..FRAME_HEADER_BYTES)?;
+        if header[..4] != FRAME_MAGIC || u64_at(header, 8)? != segment {
+            return None;
+        }
+        let frame_bytes = FRAME_HEADER_BYTES as u64 + u64::from(u32_at(header, 4)?);
+        Some(Claim { frame_bytes, commit: u64_at(header, 16)? })
     }
 }
 

@@ -25,6 +25,11 @@ impl Leases {
         self.leased_to
     }
 
+    /// Blocks that are granted from here on have no id below `floor`.
+    pub fn raise(&mut self, floor: u64) {
+        self.leased_to = self.leased_to.max(floor);
+    }
+
     /// A new block, or `None` when ids that JavaScript holds exactly have run out.
     pub fn take(&mut self) -> Option<Range<u64>> {
         let end = self.leased_to.checked_add(LEASE_IDS)?;

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use crate::model::{Mono, Now};
 use crate::node::ports::{FromLog, Record};
 
-use super::batch::{Batch, Owed};
+use super::batch::{Batch, Durable, Owed};
 use super::effect::{Done, Effect, FileWork, SegmentName};
 use super::frame::{CommitHead, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::lease::Leases;
@@ -71,6 +71,7 @@ pub struct Journal {
     leases: Leases,
     batch: Batch,
     next_commit: u64,
+    durable: Durable,
     flight: Option<Flight>,
     /// Since when something was written and not synced.
     unsynced_since: Option<Mono>,
@@ -78,6 +79,8 @@ pub struct Journal {
     stopped: Vec<bool>,
     free_bytes: Option<u64>,
     space_is_low: bool,
+    /// Somebody waits for the pages of what the current segment has.
+    is_end_wanted: bool,
     accepting: bool,
     buffer: Vec<u8>,
     now: Now,
@@ -93,12 +96,14 @@ impl Journal {
             leases: Leases::new(start.leased_to),
             batch: Batch::new(shards, settings.commit_bytes_max()),
             next_commit: start.next_commit,
+            durable: Durable { commit: start.next_commit - 1, leased_to: start.leased_to },
             flight: None,
             unsynced_since: None,
             last_lsn: vec![0; shards],
             stopped: vec![false; shards],
             free_bytes: None,
             space_is_low: false,
+            is_end_wanted: false,
             accepting: true,
             buffer: Vec::new(),
             now,
@@ -116,6 +121,11 @@ impl Journal {
     /// The next commit takes another record. Without room, leave records where they are.
     pub fn has_room(&self) -> bool {
         self.life == Life::Running && self.batch.has_room()
+    }
+
+    /// Up to where the log is durable and was said to be.
+    pub fn durable(&self) -> Durable {
+        self.durable
     }
 
     /// All shards stopped, everything is on disk and said so.
@@ -144,6 +154,22 @@ impl Journal {
             Some(block) => self.batch.lease(shard, block),
             None => self.die("all message ids below 2^53 are used".to_owned()),
         }
+    }
+
+    /// Ends the current segment as soon as the next one is there. Gives the last commit of what was
+    /// appended so far.
+    pub fn handle_rotate(&mut self) -> u64 {
+        let pending = u64::from(!self.batch.is_empty());
+        let has_commits = self.segments.begun_at().is_some() || self.flight.is_some();
+        self.is_end_wanted = pending > 0 || has_commits;
+        self.next_commit - 1 + pending
+    }
+
+    /// Sets all ids below `floor` aside: no block that is granted later has one of them. Durable once
+    /// [`Journal::durable`] says so.
+    pub fn handle_raise(&mut self, floor: u64) {
+        self.leases.raise(floor);
+        self.batch.raised();
     }
 
     pub fn handle_stop(&mut self, shard: usize) {
@@ -234,8 +260,9 @@ impl Journal {
     }
 
     fn rotation_is_due(&self) -> bool {
-        self.segments.has_spare()
-            && self.segments.is_aged(self.now.mono, self.settings.segment_age_ms)
+        let is_aged = self.segments.is_aged(self.now.mono, self.settings.segment_age_ms);
+        let is_wanted = self.is_end_wanted && self.segments.begun_at().is_some();
+        self.segments.has_spare() && (is_aged || is_wanted)
     }
 
     fn sync_is_due(&self) -> bool {
@@ -293,11 +320,13 @@ impl Journal {
     }
 
     fn pay(&mut self, segment: u64, owed: Owed) {
-        if !owed.directory.is_empty() {
-            self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
-        }
+        self.durable = owed.durable_log;
+        // First: the deletion of a conversation takes the marks that were logged before it.
         if !owed.marks.is_empty() {
             self.effects.push_back(Effect::Marks { segment, marks: owed.marks });
+        }
+        if !owed.directory.is_empty() {
+            self.effects.push_back(Effect::Directory { segment, changes: owed.directory });
         }
         for (shard, through) in owed.durable {
             self.publish(shard, FromLog::Durable { through, segment });
@@ -314,6 +343,7 @@ impl Journal {
             return self.catch_up(true);
         }
         let Some(segment) = self.segments.end_current() else { return };
+        self.is_end_wanted = false;
         self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
         if self.segments.open_spare() {
             self.next_work();

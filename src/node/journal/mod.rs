@@ -13,13 +13,16 @@ mod lease;
 pub mod machine;
 pub mod record;
 pub mod recovery;
+mod rewrite;
 pub mod scan;
 mod segments;
 pub mod settings;
 
+pub use batch::Durable;
 pub use effect::{Done, Effect, FileWork, SegmentName};
 pub use machine::{Journal, JournalStart};
 pub use recovery::{Recovered, Recovery, RecoveryStep, SealedMark};
+pub use rewrite::rewrite;
 pub use scan::{Damage, Scan, Tail, scan};
 pub use settings::{Fsync, JournalSettings};
 

@@ -13,8 +13,8 @@ use super::archive::{
     Entry, role_of,
 };
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Profile,
-    ReactionAction, Seq, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, Import, Mark, MessageBody, MessageId,
+    Profile, ReactionAction, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::Record;
 
@@ -89,6 +89,7 @@ fn record(entry: &ArchivedEntry<'_>) -> Result<Record, RecordError> {
             },
         },
         ArchivedEntry::Directory(change) => Record::Directory(directory(change)?),
+        ArchivedEntry::Erased => Record::Erased,
     })
 }
 
@@ -148,6 +149,32 @@ fn directory(change: &ArchivedChange<'_>) -> Result<DirectoryChange, RecordError
             user: user(whose)?,
             issued_before: Wall(issued_before.to_native()),
         },
+        ArchivedChange::ErasureBegun { user: whose, at } => {
+            DirectoryChange::ErasureBegun { user: user(whose)?, at: Wall(at.to_native()) }
+        }
+        ArchivedChange::RetentionSet { conversation: id, days } => DirectoryChange::RetentionSet {
+            conversation: conversation(id)?,
+            days: days.as_ref().map(|days| days.to_native()),
+        },
+        ArchivedChange::ConversationDeleted { conversation: id, at, last_seq, last_message } => {
+            DirectoryChange::ConversationDeleted {
+                conversation: conversation(id)?,
+                tombstone: Tombstone {
+                    at: Wall(at.to_native()),
+                    last_seq: Seq(last_seq.to_native()),
+                    last_message: last_message.to_native(),
+                },
+            }
+        }
+        ArchivedChange::ConversationImported { conversation: id, at, number, events, messages } => {
+            DirectoryChange::ConversationImported(Import {
+                conversation: conversation(id)?,
+                at: Wall(at.to_native()),
+                number: number.to_native(),
+                events: events.to_native(),
+                messages: messages.to_native(),
+            })
+        }
     })
 }
 

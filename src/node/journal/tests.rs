@@ -1,5 +1,7 @@
 //! The journal's machines against a disk in memory that loses and tears what was not synced.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use super::frame::Commit;
 use super::*;
 use crate::limits::LEASE_IDS;
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, Mark, MessageBody, MessageId, Mono, Now,
-    Profile, ReactionAction, Role, Seq, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, Import, Mark, MessageBody, MessageId, Mono,
+    Now, Profile, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::ports::{FromLog, Record};
 
@@ -248,10 +250,25 @@ fn every_kind_of_record_reads_back_as_it_was() {
             user: user(1),
             role: Role::Moderator,
         },
-        DirectoryChange::MemberRemoved { conversation, user: user(1) },
+        DirectoryChange::ErasureBegun { user: user(1), at: Wall(7) },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: Some(9) },
+        DirectoryChange::RetentionSet { conversation: conversation.clone(), days: None },
+        DirectoryChange::ConversationDeleted {
+            conversation: conversation.clone(),
+            tombstone: Tombstone { at: Wall(9), last_seq: Seq(4), last_message: 3 },
+        },
+        DirectoryChange::MemberRemoved { conversation: conversation.clone(), user: user(1) },
         DirectoryChange::ProfileSet { profile: Profile::nameless(user(1)) },
         DirectoryChange::Revoked { user: user(1), issued_before: Wall(7) },
+        DirectoryChange::ConversationImported(Import {
+            conversation,
+            at: Wall(1),
+            number: u64::MAX,
+            events: 5,
+            messages: 4,
+        }),
     ];
+    check(Record::Erased);
     changes.into_iter().for_each(|change| check(Record::Directory(change)));
 }
 
@@ -427,6 +444,24 @@ fn a_new_life_leases_above_all_that_was_ever_granted() {
     let mut rig = Rig::new(settings(Fsync::Commit), start, 1);
     rig.run(at(0));
     assert_eq!(granted(&rig), [(0, 1 + 3 * LEASE_IDS)]);
+}
+
+#[test]
+fn ids_that_are_set_aside_are_so_on_disk_and_are_never_leased() {
+    let mut rig = Rig::new(settings(Fsync::Commit), first_start(), 1);
+    rig.run(at(0));
+    rig.journal.handle_raise(1_000_000);
+    assert_eq!(rig.journal.durable(), Durable { commit: 1, leased_to: 1 + LEASE_IDS });
+    rig.run(at(1));
+    assert_eq!(rig.journal.durable(), Durable { commit: 2, leased_to: 1_000_000 });
+    rig.journal.handle_raise(5);
+    rig.journal.handle_lease(0);
+    rig.run(at(2));
+    let last = rig.told.last().cloned();
+    let ids = 1_000_000..1_000_000 + LEASE_IDS;
+    assert_eq!(last, Some((0, FromLog::Lease { ids: ids.clone() })));
+    let (recovered, _) = recover(&mut seen(&rig), SealedMark::default(), Tail::Strict).unwrap();
+    assert_eq!(recovered.leased_to, ids.end);
 }
 
 #[test]

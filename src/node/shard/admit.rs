@@ -18,8 +18,8 @@ use super::{Load, News, Shard};
 use crate::chat::{self, Conversation, Joiner};
 use crate::limits::MARKS_SHOWN_MAX;
 use crate::model::{
-    Admission, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile, Reply, Role,
-    SessionId, Version,
+    Admission, CloseReason, ConversationId, LoadKey, Loaded, Mark, MessageState, Now, Profile,
+    Reply, Role, SessionId, Version,
 };
 use crate::node::mail::{Candidate, Pace, Told};
 use crate::node::ports::{LoadQuery, LoadResult};
@@ -72,7 +72,14 @@ impl Shard {
 
     fn ask(&mut self, mut waiting: Waiting) {
         let room = waiting.room;
+        if self.rooms[room].is_deleting {
+            // The store does not know yet; when it does it says the same.
+            self.tell(waiting.candidate.session, Told::Refused(CloseReason::Forbidden));
+            self.may_be_idle(room);
+            return;
+        }
         waiting.stamp = self.rooms[room].directory_stamp;
+        waiting.stored = None;
         let query = LoadQuery::Admission(waiting.candidate.identity.user.clone());
         self.load(room, query, Load::Admission(Box::new(waiting)));
     }
@@ -104,6 +111,10 @@ impl Shard {
             self.tell(session, Told::Unavailable);
             return;
         };
+        if self.rooms[room].is_importing {
+            self.tell(session, Told::Unavailable);
+            return;
+        }
         if waiting.stamp != self.rooms[room].directory_stamp {
             self.ask(waiting);
             return;
@@ -128,7 +139,8 @@ impl Shard {
     /// The first admission brings where the conversation stands.
     pub(super) fn open(&mut self, room: usize, admission: &Admission) {
         let held = &mut self.rooms[room];
-        if held.chat.is_none() {
+        debug_assert!(!held.is_importing, "nobody is let in while a past comes in");
+        if held.chat.is_none() && !held.is_deleting {
             held.durable_seq = admission.header.last_seq;
             let settings = self.chat_settings.clone();
             held.chat = Some(Conversation::new(held.id.clone(), admission.header, settings));
@@ -156,6 +168,10 @@ impl Shard {
         self.rooms[room].under_way -= 1;
         self.may_be_idle(room);
         if waiting.is_gone {
+            return;
+        }
+        if waiting.stamp != self.rooms[room].directory_stamp {
+            self.ask(waiting);
             return;
         }
         if waiting.sealed != self.sealed {

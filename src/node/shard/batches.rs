@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::operation::NO_CORE;
 use super::{Output, Shard};
 use crate::chat;
 use crate::model::{ConversationId, SessionId, Signal};
@@ -20,6 +21,10 @@ pub(in crate::node) struct FullBatch {
 
 impl Shard {
     pub(super) fn tell(&mut self, session: SessionId, told: Told) {
+        if session.core == NO_CORE {
+            self.operated(session, told);
+            return;
+        }
         self.outputs.push_back(Output::Told { session, told });
     }
 

@@ -4,15 +4,20 @@
 use super::reveal::Reveal;
 use super::room::Room;
 use super::{AdminReply, Load, News, Shard};
-use crate::model::{ConversationId, DirectoryChange, Now, UserId};
+use crate::model::{ConversationId, DirectoryChange, Import, Now, UserId};
 use crate::node::admin::{AdminAnswer, AdminCommand};
 use crate::node::ports::{LoadQuery, LoadResult, Record};
 
 /// Admin commands that wait for their turn; one more is answered `Unavailable`.
-const ADMIN_QUEUE_MAX: usize = 1024;
+pub(super) const ADMIN_QUEUE_MAX: usize = 1024;
 
 impl Shard {
     pub fn admin(&mut self, command: AdminCommand, reply: AdminReply, now: Now) {
+        if let AdminCommand::RenewLease { floor } = command {
+            self.renew_lease(floor, reply, now);
+            return;
+        }
+        let Some((command, reply)) = self.operate(command, reply) else { return };
         if self.admin_queue.len() >= ADMIN_QUEUE_MAX || !self.is_accepting {
             reply(AdminAnswer::Unavailable);
             return;
@@ -42,11 +47,30 @@ impl Shard {
                 };
                 self.change(None, change, now);
             }
-            AdminCommand::CreateConversation { conversation } => {
+            AdminCommand::CreateConversation { conversation }
+            | AdminCommand::DeleteConversation { conversation }
+            | AdminCommand::SetRetention { conversation, .. } => {
                 // Any user will do: only whether the conversation exists matters.
                 let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
                 self.ask_directory(conversation.clone(), anyone);
             }
+            // These do not queue.
+            AdminCommand::Post { .. }
+            | AdminCommand::DeleteMessage { .. }
+            | AdminCommand::RemoveReaction { .. } => {}
+            AdminCommand::ReadAnew { .. } => {
+                self.news.push_back(News::ReadAnew);
+                self.answer_admin(AdminAnswer::Done, now);
+            }
+            AdminCommand::EraseUser { user } => {
+                let (user, at) = (user.clone(), now.wall);
+                self.change(None, DirectoryChange::ErasureBegun { user, at }, now);
+            }
+            AdminCommand::Import(Import { conversation, .. }) => {
+                let Ok(anyone) = UserId::from_number(0) else { unreachable!("0 is a user id") };
+                self.ask_directory(conversation.clone(), anyone);
+            }
+            AdminCommand::RenewLease { .. } => self.answer_admin(AdminAnswer::Done, now),
             AdminCommand::SetMember { conversation, user, .. }
             | AdminCommand::RemoveMember { conversation, user }
             | AdminCommand::Kick { conversation, user } => {
@@ -79,6 +103,16 @@ impl Shard {
                 let change = DirectoryChange::ConversationCreated { conversation, at: now.wall };
                 self.change(Some(room), change, now);
             }
+            AdminCommand::DeleteConversation { conversation } => {
+                self.delete(room, conversation, &admission, now);
+            }
+            AdminCommand::SetRetention { conversation, days } if exists => {
+                let change = DirectoryChange::RetentionSet { conversation, days };
+                self.change(Some(room), change, now);
+            }
+            AdminCommand::Import(import) => {
+                self.import_conversation(room, &admission, import, now);
+            }
             AdminCommand::SetMember { conversation, user, role } if exists => {
                 let change = DirectoryChange::MemberSet { conversation, user, role };
                 self.change(Some(room), change, now);
@@ -98,7 +132,7 @@ impl Shard {
     }
 
     /// The store may have stopped taking records while the command waited.
-    fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
+    pub(super) fn change(&mut self, room: Option<usize>, change: DirectoryChange, now: Now) {
         if !self.is_accepting {
             self.answer_admin(AdminAnswer::Unavailable, now);
             return;
@@ -116,6 +150,8 @@ impl Shard {
     ) {
         if let Some(room) = room {
             self.rooms[room].directory_stamp += 1;
+            self.rooms[room].is_deleting = false;
+            self.rooms[room].is_importing = false;
         }
         match (change, room) {
             (DirectoryChange::MemberSet { user, role, .. }, Some(room)) => {
@@ -124,7 +160,11 @@ impl Shard {
             (DirectoryChange::MemberRemoved { user, .. }, Some(room)) => {
                 self.member_changed(room, &user, None, now);
             }
-            (DirectoryChange::Revoked { user, issued_before }, _) => {
+            (
+                DirectoryChange::Revoked { user, issued_before }
+                | DirectoryChange::ErasureBegun { user, at: issued_before },
+                _,
+            ) => {
                 self.news.push_back(News::Revoked { user, issued_before });
             }
             _ => {}
@@ -145,7 +185,7 @@ impl Shard {
         }
     }
 
-    fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
+    pub(super) fn answer_admin(&mut self, answer: AdminAnswer, now: Now) {
         if let Some((_, reply)) = self.admin_queue.pop_front() {
             reply(answer);
         }

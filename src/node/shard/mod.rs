@@ -12,10 +12,13 @@
 
 mod admit;
 mod batches;
+mod deletion;
 mod directory;
 mod follow;
+mod import;
 mod lease;
 mod missed;
+mod operation;
 mod question;
 mod recent;
 mod reveal;
@@ -33,6 +36,7 @@ use self::admit::Waiting;
 pub(super) use self::batches::FullBatch;
 use self::follow::Fetch;
 use self::lease::Lease;
+use self::operation::Operations;
 use self::question::Asking;
 use self::reveal::Reveal;
 use self::room::Room;
@@ -88,9 +92,17 @@ enum Load {
     Admission(Box<Waiting>),
     History(Box<Waiting>),
     Directory { room: usize },
+    Operation { room: usize, at: usize },
     Question(Box<Asking>),
     Follow(Fetch),
     Refresh(Box<Refresh>),
+}
+
+impl Load {
+    /// A command waits for the answer.
+    fn is_awaited(&self) -> bool {
+        matches!(self, Load::State { key, .. } if !matches!(key, LoadKey::FirstSends(_)))
+    }
 }
 
 pub struct Shard {
@@ -125,6 +137,9 @@ pub struct Shard {
     buckets_alarm: super::timers::Alarm,
     user_buckets: HashMap<UserId, Bucket>,
     admin_queue: VecDeque<(AdminCommand, AdminReply)>,
+    operations: Operations,
+    /// Who waits for this shard to give up ids.
+    renewals: Vec<AdminReply>,
     /// Rooms with marks that are not in the log yet.
     marked: Vec<usize>,
     is_stopped: bool,
@@ -155,6 +170,7 @@ pub(super) enum Output {
 pub(super) enum News {
     Wide(ConversationId),
     Narrow(ConversationId),
+    ReadAnew,
     Revoked { user: UserId, issued_before: crate::model::Wall },
 }
 
@@ -201,6 +217,8 @@ impl Shard {
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
+            operations: Operations::default(),
+            renewals: Vec::new(),
             marked: Vec::new(),
             is_stopped: false,
             news: VecDeque::new(),
@@ -230,7 +248,8 @@ impl Shard {
         self.reveals.is_empty()
             && self.to_log.is_empty()
             && self.admin_queue.is_empty()
-            && !self.loads.values().any(|load| matches!(load, Load::State { .. }))
+            && self.operations.is_empty()
+            && !self.loads.values().any(Load::is_awaited)
     }
 
     /// A command of a socket on this core, in the room it was admitted to.
@@ -406,6 +425,7 @@ impl Shard {
             }
             Load::Admission(waiting) => self.admission_known(*waiting, answer, now),
             Load::History(waiting) => self.history_known(*waiting, answer, now),
+            Load::Operation { room, at } => self.operation_known(room, at, answer, now),
             Load::Directory { room } => self.directory_known(room, answer, now),
             Load::Question(asking) => self.question_known(*asking, answer, now),
             Load::Follow(fetch) => self.fetched(fetch, answer),

@@ -17,8 +17,8 @@ use super::{Load, Shard};
 use crate::chat;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
 use crate::model::{
-    Admission, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery, MessageId,
-    Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
+    Admission, CloseReason, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery,
+    MessageId, Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
 };
 use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
@@ -178,6 +178,10 @@ impl Shard {
         self.rooms[room].under_way -= 1;
         self.may_be_idle(room);
         match answer {
+            // Its past is on its way to the disk: nobody looks yet.
+            LoadResult::Admission(_) if self.rooms[room].is_importing => {
+                self.answer(asking, Answer::Unavailable);
+            }
             LoadResult::Admission(admission) => self.question_admitted(asking, &admission),
             LoadResult::Past(_) if asking.sealed != self.sealed => self.read_past(asking),
             LoadResult::Past(past) => match self.answer_of(&asking, past) {
@@ -197,7 +201,10 @@ impl Shard {
             self.ask_whether_admitted(asking);
             return;
         }
+        let is_deleted = admission.is_deleted || self.rooms[room].is_deleting;
         let refusal = match &asking.asker {
+            Some(Asker::User(_)) if is_deleted => Some(Answer::Refused(CloseReason::Forbidden)),
+            Some(Asker::Operator) if is_deleted => Some(Answer::NoConversation),
             Some(Asker::User(identity)) => {
                 let conversation = &self.rooms[room].id;
                 let access = self.settings.access;

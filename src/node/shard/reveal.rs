@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use super::Shard;
 use super::admit::Waiting;
 use super::question::Asking;
+use super::{AdminReply, Shard};
 use crate::chat::Origin;
 use crate::model::{
     Ack, DirectoryChange, Event, EventBody, MessageId, Now, Reply, SessionId, UserId, Version,
 };
+use crate::node::admin::AdminAnswer;
 use crate::node::batch::Audience;
 use crate::node::mail::Told;
 use crate::node::ports::{FromLog, Record, ToLog};
@@ -21,12 +22,36 @@ use crate::wire::json;
 
 /// What is held back until it is on disk.
 pub(super) enum Reveal {
-    Event { room: usize, event: Arc<Event>, origin: Origin },
-    Mark { room: usize, user: UserId, message: MessageId },
-    Directory { room: Option<usize>, change: DirectoryChange },
-    Told { session: SessionId, told: Told },
-    Enter { waiting: Box<Waiting>, frames: Vec<u8> },
-    Answer { asking: Box<Asking>, answer: Answer },
+    Event {
+        room: usize,
+        event: Arc<Event>,
+        origin: Origin,
+    },
+    Mark {
+        room: usize,
+        user: UserId,
+        message: MessageId,
+    },
+    Directory {
+        room: Option<usize>,
+        change: DirectoryChange,
+    },
+    Told {
+        session: SessionId,
+        told: Told,
+    },
+    Enter {
+        waiting: Box<Waiting>,
+        frames: Vec<u8>,
+    },
+    Answer {
+        asking: Box<Asking>,
+        answer: Answer,
+    },
+    /// To the admin side: all that was numbered before is durable.
+    Renewed {
+        reply: AdminReply,
+    },
 }
 
 impl Shard {
@@ -67,9 +92,13 @@ impl Shard {
                     }
                 }
             }
-            FromLog::Lease { ids } => self.lease.granted(ids),
+            FromLog::Lease { ids } => {
+                self.lease.granted(ids);
+                self.lease_changed(now);
+            }
             FromLog::Sealed { segment } => self.sealed(segment),
             FromLog::Accepting(is_accepting) => self.set_accepting(is_accepting),
+            FromLog::ReadAnew => self.shrink(),
             FromLog::Stopped => self.is_stopped = true,
         }
     }
@@ -112,6 +141,7 @@ impl Shard {
             }
             Reveal::Directory { room, change } => self.directory_changed(room, change, now),
             Reveal::Told { session, told } => self.tell(session, told),
+            Reveal::Renewed { reply } => reply(AdminAnswer::Done),
             Reveal::Enter { waiting, frames } => self.enter(*waiting, frames, now),
             Reveal::Answer { asking, answer } => self.show_answer(*asking, answer),
         }
@@ -188,7 +218,7 @@ impl Reveal {
         match self {
             Reveal::Event { room, .. } | Reveal::Mark { room, .. } => Some(*room),
             Reveal::Directory { room, .. } => *room,
-            Reveal::Told { .. } => None,
+            Reveal::Told { .. } | Reveal::Renewed { .. } => None,
             Reveal::Enter { waiting, .. } => Some(waiting.room()),
             Reveal::Answer { asking, .. } => Some(asking.room()),
         }

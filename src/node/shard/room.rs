@@ -40,6 +40,10 @@ pub struct Room {
     /// Counts changes of members: an admission that was read before one is read again.
     pub directory_stamp: u64,
     pub is_wide: bool,
+    /// Its deletion is decided and not yet durable: nobody enters, nothing is decided.
+    pub is_deleting: bool,
+    /// The record that brings its past in is on its way to the disk: nobody enters.
+    pub is_importing: bool,
     pub alarm: Alarm,
 }
 
@@ -61,6 +65,8 @@ impl Room {
             under_way: 0,
             directory_stamp: 0,
             is_wide: false,
+            is_deleting: false,
+            is_importing: false,
             alarm: Alarm::default(),
         }
     }

@@ -73,7 +73,9 @@ fn event_body(json: &mut Writer<'_>, event: &Event) {
             timestamp(json, event.at);
         }
         EventBody::Reaction { message, user, emoji, action } => {
-            json.raw(r#","message_id":"#).number(message.0);
+            // Erased with its user: it keeps its place, and must mean nothing to any client.
+            let message = if emoji.is_empty() { 0 } else { message.0 };
+            json.raw(r#","message_id":"#).number(message);
             json.raw(r#","emoji":"#).string(emoji);
             json.raw(r#","user_id":"#).user(user);
             json.raw(match action {

@@ -367,6 +367,20 @@ fn parsed(frame: String) -> Value {
     serde_json::from_str(&frame).unwrap()
 }
 
+/// The guide's hook throws at `removed` for what its message does not have: nobody holds message 0.
+#[test]
+fn an_erased_reaction_names_no_message() {
+    let body = EventBody::Reaction {
+        message: MessageId(456),
+        user: UserId::from_number(1).unwrap(),
+        emoji: String::new(),
+        action: ReactionAction::Removed,
+    };
+    let frame = encoded(|out| event(out, &Event { seq: Seq(7), at: AT, body }, None));
+    let value = parsed(frame);
+    assert_eq!((&value["seq"], &value["message_id"]), (&json!(7), &json!(0)));
+}
+
 #[test]
 fn what_a_v2_session_is_told() {
     let check = |told: Reply, expected: Value| {

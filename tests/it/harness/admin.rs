@@ -42,6 +42,29 @@ impl Admin {
         Answer { status: head.status, body }
     }
 
+    /// Lines in, lines out; the answer is whole, or this fails.
+    pub async fn lines(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+        let mut raw = Raw::connect(self.address).await;
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin.test\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\n",
+            self.token
+        );
+        if let Some(body) = body {
+            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        text.push_str("\r\n");
+        text.push_str(body.unwrap_or_default());
+        raw.write(text.as_bytes()).await;
+        let head = raw.head().await.unwrap_or_else(|| panic!("{method} {path}: no answer"));
+        let body = raw.rest().await;
+        let body = match head.header("transfer-encoding") {
+            Some(_) => unchunked(&body).unwrap_or_else(|| panic!("{method} {path}: cut short")),
+            None => body,
+        };
+        (head.status, String::from_utf8(body).expect("lines are UTF-8"))
+    }
+
     fn request(&self, method: &str, path: &str, body: Option<Value>) -> String {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: admin.test\r\n");
         text.push_str("Connection: close\r\n");
@@ -76,5 +99,21 @@ impl Admin {
     pub async fn member(&self, conversation: &str, user: &str, role: &str) {
         let path = format!("/admin/conversations/{conversation}/members/{user}");
         self.must("PUT", &path, Some(serde_json::json!({ "role": role }))).await;
+    }
+}
+
+/// The bytes of a chunked body that came to its end.
+fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n")?;
+        let length = std::str::from_utf8(&body[..end]).ok()?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        let chunk = body.get(end + 2..end + 2 + length)?;
+        whole.extend_from_slice(chunk);
+        body = body.get(end + 2 + length + 2..)?;
+        if length == 0 {
+            return Some(whole);
+        }
     }
 }
