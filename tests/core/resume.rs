@@ -303,6 +303,29 @@ fn many_who_come_back_at_once_share_the_readers_with_who_comes_in() {
 }
 
 #[test]
+fn those_who_come_back_together_share_the_marks() {
+    let (mut world, _) = told(3, 3);
+    world.reader_mode = Mode::Held;
+    let core = world.owner(1);
+    let knock = |n| Knock { core, user: 10_u64 + n, since: Some(3), ..Knock::default() };
+    let back: Vec<_> = (0..60_u64).map(|n| world.knock(knock(n))).collect();
+    world.settle();
+    let mut reads = 0;
+    while let Some(load) = world.seats[core].loads.front() {
+        reads += usize::from(matches!(load.query, LoadQuery::Past(_)));
+        world.answer_load(core);
+        world.settle();
+    }
+    for client in back {
+        assert_eq!(world.last(client, "resumed")["marks_count"], json!(1));
+    }
+    // As many as may be under way at once.
+    assert!(reads <= 16, "{reads}");
+    world.reader_mode = Mode::Auto;
+    world.finish();
+}
+
+#[test]
 fn who_waits_for_a_reader_is_not_forgotten_when_all_others_go() {
     let (mut world, _, back) = crowd_of_returners(40);
     let (&last, others) = back.split_last().unwrap();

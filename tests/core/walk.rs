@@ -279,7 +279,9 @@ impl Walk {
             let Some(&speaker) = here.first() else { continue };
             world.send(speaker, &chat("the last word"));
             world.advance(100);
-            let users: BTreeSet<u64> = here.iter().map(|&client| self.users[client]).collect();
+            // And who died a moment ago, and is still within the grace.
+            let users = online(world, speaker);
+            assert!(here.iter().all(|&client| users.contains(&self.users[client])), "{users:?}");
             for client in here {
                 let last = world.contents(client).pop();
                 assert_eq!(last.as_deref(), Some("the last word"), "client {client}");

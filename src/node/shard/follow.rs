@@ -19,8 +19,7 @@ use super::missed::Stamp;
 use super::{Load, Output, Shard};
 use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, PAST_BYTES_MAX};
 use crate::model::{
-    CloseReason, Event, EventBody, Reply, ResumeFrom, Resumed, Seq, SessionId, StoredMarks, UserId,
-    Version,
+    CloseReason, Event, EventBody, Reply, ResumeFrom, Resumed, Seq, SessionId, UserId, Version,
 };
 use crate::node::mail::Told;
 #[cfg(feature = "planted")]
@@ -34,7 +33,8 @@ pub struct Follower {
     /// The last event that it was sent.
     at: Seq,
     state: State,
-    resume: Option<Resume>,
+    /// A client that has been here before: where it went on.
+    resume: Option<Seq>,
     /// Signals from here on are owed to it.
     missed_from: Stamp,
 }
@@ -49,18 +49,9 @@ enum State {
     Loading,
 }
 
-/// What a client that has been here before is told at the end.
-struct Resume {
-    from: Seq,
-    /// The store's marks, once they were read, and how many segments were sealed by then: marks that
-    /// were sealed since may have left memory.
-    marks: Option<(u64, StoredMarks)>,
-}
-
 impl Follower {
     pub fn resuming(user: UserId, from: Seq) -> Follower {
-        let resume = Some(Resume { from, marks: None });
-        Follower { resume, ..Follower::behind(user, Version::V2, from) }
+        Follower { resume: Some(from), ..Follower::behind(user, Version::V2, from) }
     }
 
     pub fn behind(user: UserId, version: Version, at: Seq) -> Follower {
@@ -209,10 +200,7 @@ impl Shard {
         if follower.at < held.durable_seq {
             return;
         }
-        let knows_marks = |resume: &Resume| {
-            resume.marks.as_ref().is_some_and(|(segments, _)| *segments == self.sealed)
-        };
-        if follower.resume.as_ref().is_none_or(knows_marks) {
+        if follower.resume.is_none() || held.has_marks_of(self.sealed) {
             self.rejoin(room, session);
         } else {
             self.fetch(room, session, LoadQuery::Past(PastQuery::Marks));
@@ -251,9 +239,7 @@ impl Shard {
             }
             LoadResult::Past(Past::Events(events)) => self.fetched_events(room, session, events),
             LoadResult::Past(Past::Marks(marks)) => {
-                if let Some(resume) = &mut follower.resume {
-                    resume.marks = Some((segments, marks));
-                }
+                held.stored_marks = Some((segments, marks));
                 follower.state = State::Hungry;
                 self.hungry.push_back((room, session));
             }
@@ -304,14 +290,11 @@ impl Shard {
             let told = Told::Signal(signal);
             self.outputs.push_back(Output::Told { session, told });
         }
-        if held.followers.is_empty() {
-            held.missed.clear();
-        }
-        if let Some(Resume { from, marks }) = resume {
-            let (_, marks) = marks.unwrap_or_default();
-            let resumed = held.resumed(from, at, marks);
+        if let Some(from) = resume {
+            let resumed = held.resumed(from, at);
             self.tell(session, Told::Reply(Reply::Resumed(Box::new(resumed))));
         }
+        self.rooms[room].follower_left();
         self.tell(session, Told::Level { seq: at });
         self.rooms[room].join_live(session, self.core);
         self.widen(room);
@@ -328,10 +311,15 @@ impl Shard {
 }
 
 impl super::room::Room {
-    fn resumed(&self, from: Seq, to: Seq, stored: StoredMarks) -> Resumed {
-        let (marks, marks_count) = match &self.chat {
-            Some(chat) => chat.all_marks(stored),
-            None => Default::default(),
+    /// The store's marks were read, and none was sealed since: such a one may have left memory.
+    fn has_marks_of(&self, sealed: u64) -> bool {
+        self.stored_marks.as_ref().is_some_and(|(segments, _)| *segments == sealed)
+    }
+
+    fn resumed(&self, from: Seq, to: Seq) -> Resumed {
+        let (marks, marks_count) = match (&self.chat, &self.stored_marks) {
+            (Some(chat), Some((_, stored))) => chat.all_marks(stored.clone()),
+            _ => Default::default(),
         };
         Resumed { from, to, marks, marks_count }
     }

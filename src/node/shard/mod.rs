@@ -480,9 +480,8 @@ impl Shard {
         let held = &mut self.rooms[room];
         if held.followers.remove(&session).is_none() {
             held.leave_live(session, self.core);
-        } else if held.followers.is_empty() {
-            held.missed.clear();
         }
+        held.follower_left();
         self.remotes.remove(&session);
         self.with_chat(room, now, |chat, _, out| chat.leave(session, now, out));
         self.narrow(room);

@@ -9,7 +9,7 @@ use super::follow::Follower;
 use super::missed::Missed;
 use super::recent::Recent;
 use crate::chat::Conversation;
-use crate::model::{ConversationId, Mark, Seq, SessionId, UserId};
+use crate::model::{ConversationId, Mark, Seq, SessionId, StoredMarks, UserId};
 use crate::node::batch::{Audience, Batch, Keep};
 use crate::node::timers::Alarm;
 
@@ -28,6 +28,9 @@ pub struct Room {
     /// Sockets of all cores that follow the log, and what they are owed beside events.
     pub followers: BTreeMap<SessionId, Follower>,
     pub missed: Missed,
+    /// The store's marks, for those who resume, and how many segments were sealed when they were asked
+    /// for: after a restart everybody wants them, and counting them reads all of them.
+    pub stored_marks: Option<(u64, StoredMarks)>,
     pub batch: Batch,
     pub is_dirty: bool,
     /// Marks that rose and are not in the log yet: the newest of each user.
@@ -55,6 +58,7 @@ impl Room {
             remotes: SmallVec::new(),
             followers: BTreeMap::new(),
             missed: Missed::default(),
+            stored_marks: None,
             batch: Batch::default(),
             is_dirty: false,
             marks: HashMap::new(),
@@ -93,6 +97,14 @@ impl Room {
             self.remote_left(session.core);
         } else if let Some(at) = self.locals.iter().position(|&local| local == session) {
             self.locals.swap_remove(at);
+        }
+    }
+
+    /// What is kept for followers goes with the last of them.
+    pub fn follower_left(&mut self) {
+        if self.followers.is_empty() {
+            self.missed.clear();
+            self.stored_marks = None;
         }
     }
 
