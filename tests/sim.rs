@@ -130,10 +130,9 @@ fn the_same_seed_is_the_same_to_the_byte() {
     }
 }
 
-/// Each bug that is planted in the server is found by some seed.
+/// Each bug that is planted in the server is found by some seed (`scripts/planted` runs this alone).
 #[cfg(feature = "planted")]
 #[test]
-#[ignore = "scripts/planted runs it"]
 fn planted_bugs_are_found() {
     use loquat::node::planted;
     const PATIENCE: u64 = 2_000;
