@@ -66,6 +66,8 @@ pub const FEED_LOADS_MAX: usize = 16;
 pub const FEED_BELOW_BYTES: usize = 16 * 1024;
 /// Receipts and changes of presence that are remembered for them, per conversation.
 pub const MISSED_SIGNALS_MAX: usize = 4_096;
+/// As how many frames a question about the past counts: it costs some hundred times a message's CPU.
+pub const HISTORY_FRAMES: u32 = 10;
 /// Questions about the past that one socket may have under way.
 pub const QUESTIONS_PER_SOCKET_MAX: u8 = 4;
 /// Bytes of one page in sled: larger values become files that nothing syncs.

@@ -24,14 +24,21 @@ impl Bucket {
 
     /// Takes a token, or says in how many ms there will be one.
     pub fn take(&mut self, now: Mono) -> Result<(), u64> {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens, as many as the bucket holds at most, or says in how many ms there will be
+    /// enough.
+    pub fn take_many(&mut self, tokens: u32, now: Mono) -> Result<(), u64> {
         self.level = self.level_at(now);
         self.at = self.at.max(now);
-        match self.level.checked_sub(TOKEN) {
+        let wanted = (u64::from(tokens) * TOKEN).min(self.capacity().max(TOKEN));
+        match self.level.checked_sub(wanted) {
             Some(rest) => {
                 self.level = rest;
                 Ok(())
             }
-            None => Err(self.ms_until(TOKEN)),
+            None => Err(self.ms_until(wanted)),
         }
     }
 
@@ -130,5 +137,17 @@ mod tests {
         assert!(!bucket.is_full(Mono(209)) && bucket.is_full(Mono(210)));
         bucket.give_back();
         assert!(bucket.is_full(Mono(10)));
+    }
+
+    #[test]
+    fn what_is_dear_takes_many_and_never_more_than_there_can_be() {
+        let mut bucket = Bucket::new(Rate { per_second: 10, burst: 15 });
+        assert_eq!(bucket.take_many(10, Mono(0)), Ok(()));
+        assert_eq!(bucket.take_many(10, Mono(0)), Err(500));
+        assert_eq!(bucket.take(Mono(0)), Ok(()));
+        assert_eq!(bucket.take_many(10, Mono(600)), Ok(()));
+        let mut small = Bucket::new(Rate { per_second: 10, burst: 3 });
+        assert_eq!(small.take_many(10, Mono(0)), Ok(()));
+        assert_eq!(small.take_many(10, Mono(0)), Err(300));
     }
 }

@@ -13,6 +13,7 @@ mod ceiling;
 mod closing;
 pub mod connection;
 pub mod core;
+pub mod guard;
 pub mod journal;
 pub mod links;
 pub mod mail;

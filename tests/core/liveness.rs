@@ -1,7 +1,7 @@
 //! Deadlines of one socket: pings, death, stalls, time-outs, the end of a session.
 
 use loquat::limits::{Limits, Rate};
-use loquat::node::connection::Buckets;
+use loquat::node::guard::Buckets;
 use serde_json::json;
 
 use super::client::{Knock, head, receipt};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use loquat::chat::RateLimits;
 use loquat::limits::{Limits, Rate};
-use loquat::node::connection::Buckets;
 use loquat::node::core::Pressure;
+use loquat::node::guard::Buckets;
 use loquat::node::ports::FromLog;
 use serde_json::json;
 

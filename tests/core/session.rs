@@ -1,12 +1,14 @@
 //! What a v2 socket asks for itself: a sign of life, and to go on with a newer token.
 
 use loquat::auth::{NewToken, issue};
-use loquat::limits::Limits;
+use loquat::limits::{Limits, Rate};
 use loquat::model::{Access, ConversationId, Role, UserId, Wall};
 use loquat::node::admin::AdminCommand;
+use loquat::node::guard::Buckets;
 use serde_json::json;
 
 use super::client::{Knock, chat};
+use super::past;
 use super::world::{Mode, Setup, World};
 
 #[test]
@@ -26,6 +28,22 @@ fn a_pong_comes_behind_every_event_that_it_names() {
         assert_eq!(world.last(bob, "pong")["ref"], "p19");
         world.finish();
     }
+}
+
+#[test]
+fn a_question_about_the_past_counts_as_ten_frames() {
+    let limits = Limits { frames: Rate { per_second: 1, burst: 20 }, ..Limits::DEFAULT };
+    let mut world = World::new(Setup { limits, buckets: Buckets::On, ..Setup::default() });
+    let ann = world.enter(1, 1);
+    let question = past::ask("newest", 1, 5);
+    for _ in 0..3 {
+        world.send(ann, &question);
+    }
+    assert_eq!(world.count(ann, "history"), 2);
+    let error = world.last(ann, "error");
+    let expected = (&json!("rate_limited"), &question["ref"], &json!(10_000));
+    assert_eq!((&error["code"], &error["ref"], &error["retry_after_ms"]), expected);
+    world.finish();
 }
 
 /// Nobody answers pings here.

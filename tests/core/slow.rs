@@ -3,7 +3,7 @@
 use loquat::limits::{Limits, Rate};
 use loquat::model::{Now, Version};
 use loquat::node::admin::AdminCommand;
-use loquat::node::connection::Buckets;
+use loquat::node::guard::Buckets;
 use serde_json::json;
 
 use super::client::{Knock, receipt, typing};

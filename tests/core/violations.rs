@@ -1,7 +1,7 @@
 //! What breaks the rules of the wire, and how it is told.
 
 use loquat::limits::Limits;
-use loquat::node::connection::Buckets;
+use loquat::node::guard::Buckets;
 use serde_json::json;
 
 use super::client::chat;

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::auth::Verifier;
-use crate::limits::{Limits, QUESTIONS_PER_SOCKET_MAX};
+use crate::limits::{HISTORY_FRAMES, Limits, QUESTIONS_PER_SOCKET_MAX};
 use crate::model::{
     CloseReason, Command, ErrorCode, HistoryQuery, Identity, Now, Refusal, Reply, Request, Seq,
     SessionCommand, SessionId, SessionRequest, UserId, Version,
 };
-use crate::node::connection::{Adoption, Guard, Place, Verdict};
+use crate::node::connection::{Adoption, Place};
+use crate::node::guard::{Guard, Verdict};
 use crate::node::links::{Links, Peer};
 use crate::node::mail::Mail;
 use crate::node::outbox::Outbox;
@@ -59,7 +60,7 @@ impl Asker<'_> {
         refuse(self.outbox, rejected.refusal, rejected.reference, self.counters);
         after(match is_bad {
             true => self.guard.bad_frame(self.limits, self.now.mono),
-            false => self.guard.frame(self.now.mono),
+            false => self.guard.frame(1, self.now.mono),
         })
     }
 
@@ -74,7 +75,7 @@ impl Asker<'_> {
             self.guard.receipt(self.now.mono);
             Verdict::Fine
         } else {
-            self.guard.frame(self.now.mono)
+            self.guard.frame(1, self.now.mono)
         };
         match verdict {
             Verdict::Close(reason) => return After::Close(reason),
@@ -120,7 +121,11 @@ impl Asker<'_> {
         links: &mut Links<S, Adoption>,
     ) -> After {
         self.counters.increment(Counter::received_of_session(&request.command));
-        match self.guard.frame(self.now.mono) {
+        let cost = match request.command {
+            SessionCommand::History(_) => HISTORY_FRAMES,
+            SessionCommand::Ping | SessionCommand::RefreshToken { .. } => 1,
+        };
+        match self.guard.frame(cost, self.now.mono) {
             Verdict::Close(reason) => return After::Close(reason),
             Verdict::RetryAfter(ms) => self.slow_down(ms, request.reference),
             Verdict::Fine => match request.command {

@@ -3,7 +3,8 @@
 use super::Core;
 use super::asker::{After, Asker, after, refuse};
 use crate::model::{Asked, ErrorCode, Now, Refusal};
-use crate::node::connection::{Open, Phase, Verdict};
+use crate::node::connection::{Open, Phase};
+use crate::node::guard::Verdict;
 use crate::telemetry::{CoreCounters, Counter};
 use crate::wire::frame::OpCode;
 use crate::wire::session::Found;
