@@ -160,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_deleted_takes_nobody_in_any_mode() {
+        for access in [Access::Members, Access::Claim, Access::Open] {
+            let deleted = Admission { is_deleted: true, ..known(true, Some(Role::Admin), None) };
+            let admin = token(Some(Role::Admin), Some(Scope::All), None);
+            check(access, admin, deleted, Err(CloseReason::Forbidden));
+        }
+    }
+
+    #[test]
     fn tokens_from_before_a_revocation_are_refused() {
         let revoked = Err(CloseReason::TokenRevoked);
         let at = |issued_at_ms| token(None, None, issued_at_ms);

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::admin::Admin;
 use super::failure::Failure;
 use super::instant;
+use crate::model::id::InvalidId;
 use crate::model::{ConversationId, MessageId, Profile, Role, UserId, Wall};
 use crate::node::admin::{Post, Sender};
 
@@ -238,9 +239,18 @@ impl RetentionBody {
 /// An id as JSON has it: clients write numbers and texts.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum RawId {
+pub enum RawId {
     Number(u64),
     Text(String),
+}
+
+impl RawId {
+    pub fn user(&self) -> Result<UserId, InvalidId> {
+        match self {
+            RawId::Number(number) => UserId::from_number(*number),
+            RawId::Text(text) => UserId::parse(text),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -263,10 +273,7 @@ impl PostBody {
     pub fn post(self) -> Result<Post, Failure> {
         let sender = match (self.user_id, self.system) {
             (None, true) => Sender::System,
-            (Some(RawId::Text(text)), false) => Sender::User(user(&text)?),
-            (Some(RawId::Number(number)), false) => {
-                Sender::User(UserId::from_number(number).map_err(|_| USER_IDS)?)
-            }
+            (Some(id), false) => Sender::User(id.user().map_err(|_| USER_IDS)?),
             _ => return Err(Failure::invalid(PostBody::ALLOWED)),
         };
         Ok(Post {

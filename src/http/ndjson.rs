@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::input::RawId;
 use super::instant;
 use crate::limits::{EMOJI_BYTES_MAX, IMPORT_LINE_BYTES_MAX, PAGE_BYTES_MAX, TOKEN_NAME_CHARS_MAX};
 use crate::model::{ConversationId, MessageId, Profile, Role, UserId, Wall};
@@ -184,13 +185,6 @@ struct HeadIn {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum RawId {
-    Number(u64),
-    Text(String),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NamesIn {
     #[serde(default)]
@@ -268,7 +262,7 @@ impl LineRules {
     fn line(self, line: LineIn) -> Checked<Line> {
         Ok(match line {
             LineIn::Member { user_id, role, profile } => {
-                let user = user_id.user()?;
+                let user = user(&user_id)?;
                 let profile = profile.map(|names| names.profile(user.clone())).transpose()?;
                 Line::Member { user, role, profile }
             }
@@ -276,23 +270,23 @@ impl LineRules {
             LineIn::Edit { message_id, at, by, content } => Line::Edit {
                 message: MessageId(message_id),
                 at: self.time(&at)?,
-                by: by.user()?,
+                by: user(&by)?,
                 content: self.content(&content)?,
             },
             LineIn::Reaction { message_id, at, user_id, emoji } => {
                 if !(1..=EMOJI_BYTES_MAX).contains(&emoji.len()) {
                     return Err("an emoji has 1 to 64 bytes");
                 }
-                let (at, user) = (self.time(&at)?, user_id.user()?);
+                let (at, user) = (self.time(&at)?, user(&user_id)?);
                 Line::Reaction { message: MessageId(message_id), at, user, emoji }
             }
             LineIn::Deletion { message_id, at, by } => Line::Deletion {
                 message: MessageId(message_id),
                 at: self.time(&at)?,
-                by: by.user()?,
+                by: user(&by)?,
             },
             LineIn::Mark { user_id, message_id, at } => Line::Mark {
-                user: user_id.user()?,
+                user: user(&user_id)?,
                 message: MessageId(message_id),
                 at: self.time(&at)?,
             },
@@ -306,7 +300,7 @@ impl LineRules {
         Ok(LineMessage {
             id: MessageId(message.id),
             at: self.time(&message.created_at)?,
-            sender: names.profile(by.user()?)?,
+            sender: names.profile(user(&by)?)?,
             parent: message.parent_message_id.map(MessageId),
             content: message.content.map(|text| self.content(&text)).transpose()?,
             edited_at: message.edited_at.map(|at| self.time(&at)).transpose()?,
@@ -331,14 +325,8 @@ impl LineRules {
     }
 }
 
-impl RawId {
-    fn user(self) -> Checked<UserId> {
-        let id = match &self {
-            RawId::Number(number) => UserId::from_number(*number),
-            RawId::Text(text) => UserId::parse(text),
-        };
-        id.map_err(|_| "a user id is a number below 2^53, or 1 to 64 of A-Z a-z 0-9 _ . @ + -")
-    }
+fn user(id: &RawId) -> Checked<UserId> {
+    id.user().map_err(|_| "a user id is a number below 2^53, or 1 to 64 of A-Z a-z 0-9 _ . @ + -")
 }
 
 impl NamesIn {

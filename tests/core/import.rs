@@ -26,6 +26,16 @@ fn an_import_wants_a_free_name() {
     world.say(ann, "mine");
     assert_eq!(world.contents(ann), ["mine"]);
     world.finish();
+    // The name of what was deleted is not free, and no more so once it was created again.
+    let mut world = members(Setup::default());
+    let conversation = conversation(1);
+    world.admin(0, AdminCommand::DeleteConversation { conversation: conversation.clone() });
+    for then in [None, Some(AdminCommand::CreateConversation { conversation })] {
+        then.into_iter().for_each(|command| drop(world.admin(0, command)));
+        let answer = world.admin(0, import(1));
+        assert_eq!(*answer.lock().unwrap(), Some(AdminAnswer::Exists));
+    }
+    world.finish();
 }
 
 #[test]

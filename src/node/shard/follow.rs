@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use super::missed::Stamp;
+use super::recent::Recent;
 use super::{Load, Output, Shard};
 use crate::limits::{FEED_LOADS_MAX, FEEDS_PER_TURN_MAX, PAST_BYTES_MAX};
 use crate::model::{
@@ -57,6 +58,15 @@ impl Follower {
     pub fn behind(user: UserId, version: Version, at: Seq) -> Follower {
         let missed_from = Stamp::default();
         Follower { user, version, at, state: State::Idle, resume: None, missed_from }
+    }
+
+    /// Sends it the next event, without the text of a message that was deleted since.
+    fn take(&mut self, event: &Event, recent: &Recent, out: &mut Vec<u8>) {
+        match event.text_of().filter(|message| recent.is_deleted(*message)) {
+            Some(_) => self.encode(out, &event.without_text()),
+            None => self.encode(out, event),
+        }
+        self.at = event.seq;
     }
 
     fn encode(&self, out: &mut Vec<u8>, event: &Event) {
@@ -180,11 +190,7 @@ impl Shard {
             if frames.len() >= PAST_BYTES_MAX {
                 break;
             }
-            match event.text_of().filter(|message| held.recent.is_deleted(*message)) {
-                Some(_) => follower.encode(&mut frames, &event.without_text()),
-                None => follower.encode(&mut frames, event),
-            }
-            follower.at = event.seq;
+            follower.take(event, &held.recent, &mut frames);
         }
         self.hand_out(room, session, frames);
     }
@@ -257,11 +263,7 @@ impl Shard {
         let mut frames = Vec::new();
         // Pages may be ahead of the news that their events are durable: those are shown when it comes.
         for event in events.iter().take_while(|event| event.seq <= held.durable_seq) {
-            match event.text_of().filter(|message| held.recent.is_deleted(*message)) {
-                Some(_) => follower.encode(&mut frames, &event.without_text()),
-                None => follower.encode(&mut frames, event),
-            }
-            follower.at = event.seq;
+            follower.take(event, &held.recent, &mut frames);
         }
         self.hand_out(room, session, frames);
     }
