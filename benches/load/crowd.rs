@@ -135,7 +135,7 @@ impl Crowd {
 
     fn complete(&mut self, completion: Completion, role: &mut impl Role) -> Result<(), Fail> {
         match completion {
-            Completion::Received { token, chunk } => {
+            Completion::Received { token, chunk, is_last } => {
                 let now_ns = self.now_ns();
                 let bytes = self.ring.bytes(&chunk);
                 let client = &mut self.clients[token as usize];
@@ -149,13 +149,12 @@ impl Crowd {
                 };
                 visit.take(client, bytes);
                 self.ring.give_back(chunk);
-                Ok(())
+                if is_last { self.receive_again(token) } else { Ok(()) }
             }
             Completion::ReceiveEnded { token, outcome: Err(error) }
                 if error.raw_os_error() == Some(libc::ENOBUFS) =>
             {
-                let socket = self.clients[token as usize].socket.clone();
-                self.ring.receive(&socket, token).context("receiving again")
+                self.receive_again(token)
             }
             Completion::ReceiveEnded { token, outcome } => {
                 self.broken.get_or_insert(format!("connection {token} has ended: {outcome:?}"));
@@ -170,6 +169,33 @@ impl Crowd {
                 }
             }
         }
+    }
+}
+
+impl Drop for Crowd {
+    /// Every receive ends before the ring goes: what is under way would keep its socket open.
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let _ = rustix::net::shutdown(&*client.socket, rustix::net::Shutdown::Both);
+        }
+        let begun = Instant::now();
+        while self.ring.has_operations() && begun.elapsed() < PATIENCE {
+            if self.ring.submit_and_wait(TICK).is_err() {
+                return;
+            }
+            while let Some(completion) = self.ring.pop() {
+                if let Completion::Received { chunk, .. } = completion {
+                    self.ring.give_back(chunk);
+                }
+            }
+        }
+    }
+}
+
+impl Crowd {
+    fn receive_again(&mut self, token: u32) -> Result<(), Fail> {
+        let socket = self.clients[token as usize].socket.clone();
+        self.ring.receive(&socket, token).context("receiving again").map(|_| ())
     }
 }
 

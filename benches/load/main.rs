@@ -56,6 +56,7 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<(), Fail> {
     let span = Span { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(flags.seconds) };
     pinning::on_core(pinning::Core::Generator, || ());
+    raise_descriptor_limit();
     for round in 0..flags.rounds {
         for workload in &flags.workloads {
             let (shape, in_flight) = match workload.as_str() {
@@ -80,4 +81,11 @@ fn run(flags: &Flags) -> Result<(), Fail> {
         }
     }
     Ok(())
+}
+
+/// As far as allowed; servers inherit it.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
