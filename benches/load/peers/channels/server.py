@@ -11,6 +11,7 @@ runs on a socket file beside this process and ends with it: its CPU time counts 
 import datetime
 import itertools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -115,6 +116,8 @@ def application():
 def serve(port, redis_url):
     settings.configure(CHANNEL_LAYERS={"default": layer(redis_url)}, LOGGING_CONFIG=None)
     django.setup()
+    # Otherwise a line for every socket that is open at the end. That a port is taken is still said.
+    logging.getLogger("daphne").setLevel(logging.CRITICAL)
     from daphne.server import Server
 
     Server(

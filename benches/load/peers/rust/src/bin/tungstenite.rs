@@ -46,11 +46,12 @@ async fn serve(stream: TcpStream, rooms: Rc<Rooms<Utf8Bytes>>) -> Result<(), Fai
     loop {
         tokio::select! {
             biased;
-            message = socket.next() => match message.ok_or("ended")?? {
-                Message::Text(text) => seat.publish(&text, text.len()),
+            message = socket.next() => {
                 // Pings and closes are answered by the library.
-                _ => {}
-            },
+                if let Message::Text(text) = message.ok_or("ended")?? {
+                    seat.publish(&text, text.len());
+                }
+            }
             () = seat.member.woken() => {
                 seat.member.take(&mut batch)?;
                 for text in batch.drain(..) {
