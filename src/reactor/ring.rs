@@ -203,8 +203,7 @@ impl Ring {
     /// The same, and waits for a completion, at most for so long.
     pub fn submit_and_wait(&mut self, patience: Duration) -> io::Result<()> {
         let time = Timespec::new().sec(patience.as_secs()).nsec(patience.subsec_nanos());
-        let waited =
-            self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time));
+        let waited = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time));
         ignore_interruptions(waited.map(|_| ()))
     }
 
@@ -237,9 +236,7 @@ impl Ring {
         let chunk = cqueue::buffer_select(entry.flags())
             .map(|id| Chunk { id, bytes: u32::try_from(entry.result()).unwrap_or(0) });
         match (outcome(entry), chunk) {
-            (Ok(bytes), Some(chunk)) if bytes > 0 => {
-                Completion::Received { token, chunk, is_last }
-            }
+            (Ok(bytes), Some(chunk)) if bytes > 0 => Completion::Received { token, chunk, is_last },
             (outcome, chunk) => {
                 if let Some(chunk) = chunk {
                     self.give_back(chunk);
