@@ -31,7 +31,7 @@ fn message(seq: u64) -> Record {
     let body = MessageBody {
         id: MessageId(seq),
         ordinal: seq - 1,
-        sender: profile,
+        sender: profile.into(),
         content: "Hello, this is a message of a usual length, more or less.".to_owned(),
         parent: None,
         client_msg_id: Some("c-17".to_owned()),

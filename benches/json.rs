@@ -128,7 +128,7 @@ fn chat_event(content: &str) -> Event {
     let body = MessageBody {
         id: MessageId(456),
         ordinal: 41,
-        sender,
+        sender: sender.into(),
         content: content.to_owned(),
         parent: None,
         client_msg_id: None,
