@@ -15,7 +15,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loquat::limits::Limits;
 use loquat::model::{
-    Asked, Command, Event, EventBody, MessageBody, MessageId, Profile, Seq, UserId, Version, Wall,
+    Asked, Command, Event, EventBody, MessageBody, MessageId, Profile, Seq, Signal, UserId,
+    Version, Wall,
 };
 use loquat::wire::json::{self, Decoder, JsonRules};
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,16 @@ fn encode(c: &mut Criterion) {
         });
         group.finish();
     }
+    let receipt =
+        Signal::Read { message: MessageId(456), user: user(1), at: Wall(1_764_153_000_123) };
+    c.bench_function("encode/receipt/loquat_frame", |b| {
+        let mut out = Vec::with_capacity(1_024);
+        b.iter(|| {
+            out.clear();
+            json::signal(&mut out, black_box(&receipt));
+            black_box(out.len())
+        });
+    });
 }
 
 /// All sides write the same event.
