@@ -1,11 +1,13 @@
 //! Fan-out: from events that just became durable to the bytes queued for each socket of a room.
 //!
 //! `core` is all of it, as the server runs it: a core is told *durable*, runs a turn, and every socket of the
-//! room has its bytes in its outbox (reveals, the sender's ack, the frames, flow control, counting, and the
-//! sender's own copy with its `client_msg_id`). `outbox` is its kernel alone: frames into a batch, a
-//! reference into each outbox (`outbox_own`: with the sender's own copy). Beside that kernel stand the ways of a server without batches: the frame
-//! encoded for each socket (`encode_each`), encoded once and shared as `bytes::Bytes` (`bytes`) or as
-//! `Arc<[u8]>` (`arc`), an element a socket and event; all with the same encoder and with a count of bytes.
+//! room has its bytes in its outbox (reveals, the sender's acks, the frames, flow control, counting, and the
+//! sender's own copies with their `client_msg_id`). `outbox` is its kernel alone: frames into a batch, a
+//! reference into each outbox; `outbox_own` the same with the sender's own copies.
+//!
+//! Beside that kernel stand the ways of a server without batches: the frame encoded for each socket
+//! (`encode_each`), or once and shared as `bytes::Bytes` (`bytes`) or `Arc<[u8]>` (`arc`), an element for each
+//! socket and event. All have the same encoder, and count the bytes that wait.
 //!
 //! Each figure is for one room. About 2,000 sockets stand in as many rooms as that makes, and all rooms
 //! are served before the queues are emptied, outside of the time taken.
