@@ -30,6 +30,10 @@ impl Socket {
         Rc::into_inner(self).map(|socket| socket.0)
     }
 
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
     fn target(&self) -> types::Fd {
         types::Fd(self.0.as_raw_fd())
     }
