@@ -133,6 +133,9 @@ fn with_fastwebsockets(input: &'static [u8], expected: usize) -> usize {
     messages
 }
 
+/// Decodes as many messages as there should be, and says how many there were.
+type CountMessages = fn(&'static [u8], usize) -> usize;
+
 fn decode(c: &mut Criterion) {
     let small = r#"{"type":"chat_message","content":"See you at the station at ten, I bring the map.","parent_message_id":null,"client_msg_id":"c-4711-0123456789-abcdef"}"#;
     let cases = [
@@ -151,7 +154,7 @@ fn decode(c: &mut Criterion) {
                 b.iter_batched_ref(|| input.to_vec(), run, BatchSize::SmallInput);
             });
         }
-        let peers: [(&str, fn(&'static [u8], usize) -> usize); 2] =
+        let peers: [(&str, CountMessages); 2] =
             [("tungstenite", with_tungstenite), ("fastwebsockets", with_fastwebsockets)];
         for (name, decode) in peers {
             assert_eq!(decode(input, messages), messages);
@@ -165,8 +168,10 @@ fn mask_byte_by_byte(bytes: &mut [u8], mask: [u8; 4]) {
     bytes.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
 }
 
+type Mask = fn(&mut [u8], [u8; 4]);
+
 fn unmask(c: &mut Criterion) {
-    let ways: [(&str, fn(&mut [u8], [u8; 4])); 2] =
+    let ways: [(&str, Mask); 2] =
         [("loquat_and_fastwebsockets", fastwebsockets::unmask), ("bytewise", mask_byte_by_byte)];
     for payload_bytes in [16, 150, 16 * 1024] {
         let mut group = c.benchmark_group(format!("frame/unmask/{payload_bytes}"));
