@@ -117,13 +117,18 @@ impl Crowd {
         Ok(())
     }
 
-    /// Sends what is to be sent and takes in what has come, waiting for it at most for so long.
+    /// Sends what is to be sent and takes in what has come, waiting for it at most for so long. Who
+    /// does not wait at all spares the server the work of waking this process.
     pub fn pump(&mut self, patience: Duration, role: &mut impl Role) -> Result<(), Fail> {
         while let Some((client, frame)) = self.outgoing.0.pop_front() {
             let socket = self.clients[client as usize].socket.clone();
             self.ring.send(&socket, client, Write::own(frame)).context("sending")?;
         }
-        self.ring.submit_and_wait(patience).context("waiting for completions")?;
+        if patience.is_zero() {
+            self.ring.submit().context("submitting")?;
+        } else {
+            self.ring.submit_and_wait(patience).context("waiting for completions")?;
+        }
         while let Some(completion) = self.ring.pop() {
             self.complete(completion, role)?;
         }
@@ -135,7 +140,7 @@ impl Crowd {
 
     fn complete(&mut self, completion: Completion, role: &mut impl Role) -> Result<(), Fail> {
         match completion {
-            Completion::Received { token, chunk } => {
+            Completion::Received { token, chunk, is_last } => {
                 let now_ns = self.now_ns();
                 let bytes = self.ring.bytes(&chunk);
                 let client = &mut self.clients[token as usize];
@@ -149,13 +154,12 @@ impl Crowd {
                 };
                 visit.take(client, bytes);
                 self.ring.give_back(chunk);
-                Ok(())
+                if is_last { self.receive_again(token) } else { Ok(()) }
             }
             Completion::ReceiveEnded { token, outcome: Err(error) }
                 if error.raw_os_error() == Some(libc::ENOBUFS) =>
             {
-                let socket = self.clients[token as usize].socket.clone();
-                self.ring.receive(&socket, token).context("receiving again")
+                self.receive_again(token)
             }
             Completion::ReceiveEnded { token, outcome } => {
                 self.broken.get_or_insert(format!("connection {token} has ended: {outcome:?}"));
@@ -170,6 +174,33 @@ impl Crowd {
                 }
             }
         }
+    }
+}
+
+impl Drop for Crowd {
+    /// Every receive ends before the ring goes: what is under way would keep its socket open.
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let _ = rustix::net::shutdown(&*client.socket, rustix::net::Shutdown::Both);
+        }
+        let begun = Instant::now();
+        while self.ring.has_operations() && begun.elapsed() < PATIENCE {
+            if self.ring.submit_and_wait(TICK).is_err() {
+                return;
+            }
+            while let Some(completion) = self.ring.pop() {
+                if let Completion::Received { chunk, .. } = completion {
+                    self.ring.give_back(chunk);
+                }
+            }
+        }
+    }
+}
+
+impl Crowd {
+    fn receive_again(&mut self, token: u32) -> Result<(), Fail> {
+        let socket = self.clients[token as usize].socket.clone();
+        self.ring.receive(&socket, token).context("receiving again").map(|_| ())
     }
 }
 

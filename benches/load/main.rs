@@ -54,8 +54,10 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<(), Fail> {
-    let span = Span { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(flags.seconds) };
+    let span =
+        Span { warm_up: Duration::from_secs(1), measured: Duration::from_secs_f64(flags.seconds) };
     pinning::on_core(pinning::Core::Generator, || ());
+    raise_descriptor_limit();
     for round in 0..flags.rounds {
         for workload in &flags.workloads {
             let (shape, in_flight) = match workload.as_str() {
@@ -74,10 +76,24 @@ fn run(flags: &Flags) -> Result<(), Fail> {
                 crowd.connect(server.address, &seats, &mut Silent)?;
                 let mut flood = Flood::new(shape, Pace::Closed { in_flight })?;
                 let outcome = flood.run(&mut crowd, &server, span)?;
-                println!("{round} {workload} {name:>12} {:.3} us/delivery {:.2} us/message {:.0} deliveries/s {:.2} cores p50 {:.2} p99 {:.2}",
-                  outcome.cpu_us_per_delivery(), outcome.cpu_us_per_message(), outcome.deliveries_per_second(), outcome.cores(), outcome.latency.p50_ms, outcome.latency.p99_ms);
+                println!(
+                    "{round} {workload} {name:>12} {:.3} us/delivery {:.2} us/message {:.0} deliveries/s {:.2} cores p50 {:.2} p99 {:.2}",
+                    outcome.cpu_us_per_delivery(),
+                    outcome.cpu_us_per_message(),
+                    outcome.deliveries_per_second(),
+                    outcome.cores(),
+                    outcome.latency.p50_ms,
+                    outcome.latency.p99_ms
+                );
             }
         }
     }
     Ok(())
+}
+
+/// As far as allowed; servers inherit it.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -150,7 +150,7 @@ fn loquat(
     let (secret, token) = (folder.join("secret"), folder.join("admin-token"));
     write_secret(&secret, SECRET).context("writing the secret")?;
     write_secret(&token, ADMIN_TOKEN).context("writing the admin token")?;
-    let binary = std::env::var_os("LOQUAT_BINARY")
+    let binary = std::env::var_os("LOAD_SERVER_BINARY")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_loquat")), PathBuf::from);
     let mut command = Command::new(binary);
     command.arg("serve");
@@ -188,7 +188,9 @@ fn family(pid: u32) -> Vec<u32> {
     while at < found.len() {
         for task in tasks(found[at]) {
             let children = fs::read_to_string(task.join("children")).unwrap_or_default();
-            found.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            found.extend(
+                children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
         at += 1;
     }

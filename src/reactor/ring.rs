@@ -2,7 +2,7 @@
 //! from a common pool when bytes arrive, and sends. A socket that waits pins no buffer.
 //!
 //! ```text
-//! receive ──► Received, Received, … ──► ReceiveEnded (closed, broken, or the pool was empty)
+//! receive ──► Received, Received, … ──► ReceiveEnded (closed, broken, stopped, or the pool was empty)
 //! send ─────► Sent (maybe in part)
 //! ```
 //! tokio-uring knows operations of one completion only, and its ring cannot defer the kernel's work to
@@ -14,7 +14,7 @@
 
 use std::alloc::Layout;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -24,10 +24,14 @@ use io_uring::types::{BufRingEntry, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::EventfdFlags;
 use slab::Slab;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::socket::Socket;
 use crate::node::outbox::Write;
 
+/// Of operations whose outcome nobody waits for.
+const NOBODY: u64 = u64::MAX;
 /// The ring's only pool of receive buffers.
 const POOL: u16 = 0;
 /// The kernel wants a pool's table to begin on a page.
@@ -47,9 +51,11 @@ pub enum Completion {
     Received {
         token: u32,
         chunk: Chunk,
+        /// Nothing more comes of this receive.
+        is_last: bool,
     },
-    /// Nothing more comes of this receive: the peer has closed (`Ok`), the socket is broken, or the pool
-    /// was empty (`ENOBUFS`: receive again).
+    /// Nothing more comes of this receive: the peer has closed (`Ok`), the socket is broken, the pool was
+    /// empty (`ENOBUFS`), or it was stopped (`ECANCELED`).
     ReceiveEnded {
         token: u32,
         outcome: io::Result<()>,
@@ -60,6 +66,10 @@ pub enum Completion {
         outcome: io::Result<usize>,
     },
 }
+
+/// A receive that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receive(u64);
 
 /// How large a ring is.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +87,6 @@ pub struct Ring {
     news: OwnedFd,
     pool: Pool,
     operations: Slab<Operation>,
-    /// Of a receive whose last completion brought bytes: the end is told after them.
-    ended: Option<u32>,
 }
 
 /// What the kernel uses while an operation is under way.
@@ -102,20 +110,44 @@ impl Ring {
         }
         let news = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         ring.submitter().register_eventfd(news.as_raw_fd())?;
-        Ok(Ring { ring, news, pool, operations: Slab::new(), ended: None })
+        Ok(Ring { ring, news, pool, operations: Slab::new() })
     }
 
-    /// Receives until the socket ends; one at a time per socket.
-    pub fn receive(&mut self, socket: &Rc<Socket>, token: u32) -> io::Result<()> {
-        let fd = types::Fd(socket.fd().as_raw_fd());
+    /// Receives until the socket ends or [`Ring::stop`]; one at a time per socket.
+    pub fn receive(&mut self, socket: &Rc<Socket>, token: u32) -> io::Result<Receive> {
+        let fd = types::Fd(socket.as_fd().as_raw_fd());
+        self.start_receiving(socket, token, opcode::RecvMulti::new(fd, POOL).build())
+    }
+
+    /// Receives once.
+    pub fn receive_once(&mut self, socket: &Rc<Socket>, token: u32) -> io::Result<Receive> {
+        let fd = types::Fd(socket.as_fd().as_raw_fd());
+        let entry = opcode::Recv::new(fd, std::ptr::null_mut(), self.pool.buffer_bytes)
+            .buf_group(POOL)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        self.start_receiving(socket, token, entry)
+    }
+
+    fn start_receiving(
+        &mut self,
+        socket: &Rc<Socket>,
+        token: u32,
+        entry: squeue::Entry,
+    ) -> io::Result<Receive> {
         let key = self.operations.insert(Operation::Receive { token, _socket: socket.clone() });
-        let entry = opcode::RecvMulti::new(fd, POOL).build().user_data(key as u64);
-        self.push(&entry)
+        self.push(&entry.user_data(key as u64))?;
+        Ok(Receive(key as u64))
+    }
+
+    /// Ends a receive that is under way; what it received until then still comes, and its end.
+    pub fn stop(&mut self, receive: Receive) -> io::Result<()> {
+        self.push(&opcode::AsyncCancel::new(receive.0).build().user_data(NOBODY))
     }
 
     /// Sends as much of `write` as the kernel takes at once.
     pub fn send(&mut self, socket: &Rc<Socket>, token: u32, write: Write) -> io::Result<()> {
-        let fd = types::Fd(socket.fd().as_raw_fd());
+        let fd = types::Fd(socket.as_fd().as_raw_fd());
         let mut vectors = Vec::new();
         let entry = if write.pieces() == 1 {
             let bytes = write.slices().next().unwrap_or_default();
@@ -154,6 +186,14 @@ impl Ring {
         ignore_interruptions(entered.map(|_| ()))
     }
 
+    /// What becomes readable when the kernel has something for this ring.
+    pub fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let news = self.news.try_clone()?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, as long as it lives.
+        let watched = unsafe { AsyncFd::register_with_interest(news, Interest::READABLE) };
+        watched.map_err(io::Error::from)
+    }
+
     /// Forgets the signals so far: what comes from here on makes the ring readable again.
     pub fn hush(&self) {
         // Nothing to read means that there was no signal.
@@ -163,17 +203,18 @@ impl Ring {
     /// The same, and waits for a completion, at most for so long.
     pub fn submit_and_wait(&mut self, patience: Duration) -> io::Result<()> {
         let time = Timespec::new().sec(patience.as_secs()).nsec(patience.subsec_nanos());
-        let waited =
-            self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time));
+        let waited = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time));
         ignore_interruptions(waited.map(|_| ()))
     }
 
     /// The next thing that the kernel has said.
     pub fn pop(&mut self) -> Option<Completion> {
-        if let Some(token) = self.ended.take() {
-            return Some(Completion::ReceiveEnded { token, outcome: no_buffers() });
-        }
-        let entry = self.ring.completion().next()?;
+        let entry = loop {
+            let entry = self.ring.completion().next()?;
+            if entry.user_data() != NOBODY {
+                break entry;
+            }
+        };
         let key = entry.user_data() as usize;
         let is_last = !cqueue::more(entry.flags());
         let outcome = outcome(&entry);
@@ -195,10 +236,7 @@ impl Ring {
         let chunk = cqueue::buffer_select(entry.flags())
             .map(|id| Chunk { id, bytes: u32::try_from(entry.result()).unwrap_or(0) });
         match (outcome(entry), chunk) {
-            (Ok(bytes), Some(chunk)) if bytes > 0 => {
-                self.ended = is_last.then_some(token);
-                Completion::Received { token, chunk }
-            }
+            (Ok(bytes), Some(chunk)) if bytes > 0 => Completion::Received { token, chunk, is_last },
             (outcome, chunk) => {
                 if let Some(chunk) = chunk {
                     self.give_back(chunk);
@@ -216,16 +254,19 @@ impl Ring {
         self.pool.put(chunk.id);
     }
 
-    /// Operations that have not told their last.
-    pub fn under_way(&self) -> usize {
-        self.operations.len()
+    /// Operations that wait to be submitted.
+    pub fn queued(&mut self) -> usize {
+        self.ring.submission().len()
     }
-}
 
-/// What becomes readable when the kernel has something for this ring.
-impl AsFd for Ring {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.news.as_fd()
+    /// Operations that have not told their last.
+    pub fn has_operations(&self) -> bool {
+        !self.operations.is_empty()
+    }
+
+    /// The kernel has said something that was not taken yet.
+    pub fn has_completions(&mut self) -> bool {
+        !self.ring.completion().is_empty()
     }
 }
 
@@ -236,11 +277,6 @@ impl Drop for Ring {
             self.pool.is_leaked = true;
         }
     }
-}
-
-/// A receive that ended behind bytes ended for want of a buffer, or of room for its completion.
-fn no_buffers() -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::ENOBUFS))
 }
 
 fn outcome(entry: &cqueue::Entry) -> io::Result<usize> {
@@ -327,9 +363,6 @@ impl Drop for Pool {
 mod tests {
     use std::io::Write as _;
 
-    use tokio::io::Interest;
-    use tokio::io::unix::AsyncFd;
-
     use super::*;
 
     const SIZES: RingSizes = RingSizes { entries: 8, buffers: 2, buffer_bytes: 16 };
@@ -349,7 +382,7 @@ mod tests {
             ring.submit().unwrap();
             assert!(ring.pop().is_none());
             ring.hush();
-            let watched = AsyncFd::with_interest(ring.as_fd().as_raw_fd(), Interest::READABLE).unwrap();
+            let watched = ring.watch().unwrap();
             let writer = std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(100));
                 far.write_all(b"hello").unwrap();
@@ -359,7 +392,7 @@ mod tests {
             woken.expect("nobody woke the runtime").unwrap().clear_ready();
             drop(writer.join().unwrap());
             ring.submit().unwrap();
-            let Some(Completion::Received { token: 7, chunk }) = ring.pop() else {
+            let Some(Completion::Received { token: 7, chunk, is_last: false }) = ring.pop() else {
                 panic!("no bytes")
             };
             assert_eq!(ring.bytes(&chunk), b"hello");
