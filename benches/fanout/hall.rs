@@ -191,13 +191,15 @@ impl Hall {
                 );
                 self.core.received(self.speakers[room], &mut masked(&text), NOW);
             }
-            let mut records = 0;
-            while records < events {
-                self.core.turn(NOW);
-                self.answer();
-                records += self.take_records();
+        }
+        loop {
+            self.core.work(NOW);
+            if !self.answer() {
+                break;
             }
         }
+        self.core.commit();
+        assert_eq!(self.take_records(), rooms * events, "one commit takes all of it");
         self.empty();
     }
 
