@@ -12,13 +12,14 @@ use hdrhistogram::Histogram;
 
 use crate::crowd::{Crowd, Outgoing, Role};
 use crate::fail::Fail;
-use crate::frames::{Reader, Stamp, message};
+use crate::frames::{Reader, Stamp, is_kind, message};
 use crate::outcome::{Latency, Outcome};
 use crate::server::Server;
 
 /// How long the last deliveries may take.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(20);
+const FILL_TICK: Duration = Duration::from_millis(1);
 
 /// Who is there, and who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub struct Flood {
     own_back: u64,
     is_measuring: bool,
     is_over: bool,
+    refusal: Option<String>,
     /// A sender sends no more than this.
     sent_max: u32,
     latency: Histogram<u64>,
@@ -115,6 +117,7 @@ impl Flood {
             own_back: 0,
             is_measuring: false,
             is_over: false,
+            refusal: None,
             sent_max: u32::MAX,
             latency,
             note_every: 0,
@@ -170,10 +173,19 @@ impl Flood {
                 self.say(client, at_ns, &mut crowd.outgoing);
             }
             crowd.pump(Duration::ZERO, self)?;
+            self.fail_if_refused()?;
             progress.show(self.deliveries);
         }
         progress.clear();
         Ok(())
+    }
+
+    /// No limit of a server is meant to be reached here.
+    fn fail_if_refused(&self) -> Result<(), Fail> {
+        match &self.refusal {
+            Some(refusal) => Err(Fail::new(format!("the server refused a message: {refusal}"))),
+            None => Ok(()),
+        }
     }
 
     fn stamp(&self, client: u32, at_ns: u64) -> Stamp {
@@ -190,9 +202,16 @@ impl Flood {
     pub fn fill(&mut self, crowd: &mut Crowd, each: u32) -> Result<(), Fail> {
         self.sent_max = each;
         self.begin(crowd);
+        let mut schedule = Schedule::new(self.shape, self.pace, crowd.now_ns());
         let mut progress = Progress::new(self.deliveries);
         while self.own_back < u64::from(each) * u64::from(self.shape.rooms * self.shape.senders) {
-            crowd.pump(TICK, self)?;
+            while let Some((client, at_ns)) = schedule.next_due(crowd.now_ns()) {
+                if self.sent[client as usize] < each {
+                    self.say(client, at_ns, &mut crowd.outgoing);
+                }
+            }
+            crowd.pump(FILL_TICK, self)?;
+            self.fail_if_refused()?;
             progress.show(self.deliveries);
         }
         progress.clear();
@@ -257,7 +276,12 @@ impl Flood {
 
 impl Role for Flood {
     fn hear(&mut self, client: u32, text: &[u8], now_ns: u64, say: &mut Outgoing) {
-        let Some(stamp) = self.reader.stamp(text) else { return };
+        let Some(stamp) = self.reader.stamp(text) else {
+            if is_kind(text, "error") {
+                self.refusal = Some(String::from_utf8_lossy(text).into_owned());
+            }
+            return;
+        };
         if stamp.room != self.shape.room_of(client) || stamp.sender as usize >= self.sent.len() {
             self.stray += 1;
             return;

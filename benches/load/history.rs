@@ -12,7 +12,6 @@ use crate::outcome::{Latency, Reading};
 use crate::seats::{seat, seats};
 use crate::server::Server;
 
-const IN_FLIGHT: u32 = 64;
 const PAGE: usize = 50;
 /// Every so many messages, one is remembered to be asked for.
 const SAMPLE_EVERY: u32 = 61;
@@ -24,6 +23,8 @@ pub struct Archive {
     pub rooms: u32,
     pub messages_per_room: u32,
     pub readers: u32,
+    /// Slow enough for the pages to be built on the same core meanwhile.
+    pub stored_per_second: f64,
 }
 
 pub fn measure(
@@ -61,7 +62,7 @@ pub fn measure(
 /// Stores the messages; gives some of their ids, by room.
 fn fill(server: &Server, archive: Archive) -> Result<Vec<Vec<u64>>, Fail> {
     let shape = Shape { rooms: archive.rooms, members: 1, senders: 1 };
-    let flood = Flood::new(shape, Pace::Closed { in_flight: IN_FLIGHT })?;
+    let flood = Flood::new(shape, Pace::Open { per_second: archive.stored_per_second })?;
     let mut crowd = Crowd::new()?;
     let mut flood = flood.noting_ids(SAMPLE_EVERY);
     crowd.connect(server.address, &seats(shape, ""), &mut flood)?;

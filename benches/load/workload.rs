@@ -112,8 +112,10 @@ impl Bench<'_> {
                 resume::measure(&server, Storm { rooms: 20, clients_per_room, events })?
             }
             _ => {
-                let messages_per_room = if is_trial { 1_000 } else { 50_000 };
-                let archive = Archive { rooms: 100, messages_per_room, readers: 4 };
+                let (messages_per_room, stored_per_second) =
+                    if is_trial { (200, 4_000.0) } else { (50_000, 40_000.0) };
+                let archive =
+                    Archive { rooms: 100, messages_per_room, readers: 4, stored_per_second };
                 history::measure(&server, archive, self.extent.span.measured)?
             }
         };

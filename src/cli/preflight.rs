@@ -5,6 +5,11 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long an address may still be held by a server that has just ended, and how often to look.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(1);
+const IN_USE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
@@ -48,20 +53,46 @@ pub fn data_directory(path: &Path) -> Result<(), Unready> {
 /// Listens for a moment. Reactors share their port (SO_REUSEPORT), so a second server of the same
 /// user would get it as well, and half of the connections; this socket does not share.
 pub fn address(address: SocketAddr, flag: &'static str) -> Result<(), Unready> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error.kind() {
-            ErrorKind::AddrInUse => Unready::InUse { address, flag },
-            ErrorKind::AddrNotAvailable => Unready::NotOurs { address, flag },
-            ErrorKind::PermissionDenied => Unready::Privileged { address, flag },
-            _ => Unready::Listen { address, error },
-        }),
+    let begun = Instant::now();
+    loop {
+        let is_early = begun.elapsed() < IN_USE_PATIENCE;
+        return match TcpListener::bind(address) {
+            Ok(_) => Ok(()),
+            // The kernel takes down a ring, and lets go of its sockets, a moment after the process ended:
+            // a server that is started right behind another waits for that.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && is_early => {
+                std::thread::sleep(IN_USE_PAUSE);
+                continue;
+            }
+            Err(error) => Err(unready(error, address, flag)),
+        };
+    }
+}
+
+fn unready(error: io::Error, address: SocketAddr, flag: &'static str) -> Unready {
+    match error.kind() {
+        ErrorKind::AddrInUse => Unready::InUse { address, flag },
+        ErrorKind::AddrNotAvailable => Unready::NotOurs { address, flag },
+        ErrorKind::PermissionDenied => Unready::Privileged { address, flag },
+        _ => Unready::Listen { address, error },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_becomes_free_in_a_moment_is_waited_for() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken_address = taken.local_addr().unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(IN_USE_PAUSE * 3);
+            drop(taken);
+        });
+        assert!(address(taken_address, "--port").is_ok());
+        holder.join().unwrap();
+    }
 
     #[test]
     fn an_address_in_use_is_named_with_the_flag_that_changes_it() {

@@ -10,7 +10,7 @@
 //! without load commits at once.
 //!
 //! tokio-uring runs the tasks, accepts, and sleeps; the sockets' bytes go through the core's own ring
-//! (docs/decisions/0008-own-ring.md). tokio-uring submits when the thread parks: a reactor that has worked
+//! (docs/decisions/0009-own-ring.md). tokio-uring submits when the thread parks: a reactor that has worked
 //! for long pauses.
 
 use std::cell::{Cell, RefCell, RefMut};
