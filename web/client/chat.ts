@@ -357,6 +357,7 @@ export class Chat {
     this.#outbox.seen(seq, undefined);
     this.#keeps = 'newest';
     this.#pager.ask('newest', 0);
+    this.#flush();
   }
 
   #event(event: Event): void {

@@ -143,6 +143,14 @@ export class FakeServer {
     for (const link of [...this.links]) code === undefined ? link.cut() : link.end(code, reason);
   }
 
+  /** A store that knows nothing of what was before. */
+  otherLife(epoch: string): void {
+    this.log = [];
+    this.#stored.clear();
+    this.marks.clear();
+    this.epoch = epoch;
+  }
+
   /** As if another client had done it. */
   say(content: string, user: UserId = 2, parent: number | null = null): number {
     const id = this.#nextId();
