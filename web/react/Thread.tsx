@@ -1,0 +1,56 @@
+// A message and what answers it, beside the conversation: those answers that are held.
+
+import { Composer } from './Composer';
+import { Avatar, senderName } from './people';
+import { useTexts } from './texts';
+import { Time } from './time';
+import type { ChatState } from './useChat';
+import type { Message } from '../client/message';
+
+export interface ThreadProps {
+  readonly chat: ChatState;
+  readonly messageId: number;
+  readonly onClose: () => void;
+}
+
+function Entry({ message, chat }: { message: Message; chat: ChatState }) {
+  const { labels } = useTexts();
+  const name = senderName(message.sender, chat, labels);
+  return (
+    <li className="lq-message lq-first">
+      <Avatar id={message.sender.id} name={name} />
+      <div className="lq-body">
+        <p className="lq-head">
+          <strong>{name}</strong>
+          <Time at={message.created_at} />
+        </p>
+        <p className="lq-text" dir="auto">
+          {message.is_deleted ? labels.deleted : message.content}
+        </p>
+      </div>
+    </li>
+  );
+}
+
+export function Thread({ chat, messageId, onClose }: ThreadProps) {
+  const { labels } = useTexts();
+  const parent = chat.messages.find(({ id }) => id === messageId);
+  const answers = chat.messages.filter(({ parent_message_id }) => parent_message_id === messageId);
+  return (
+    <aside className="lq-thread" aria-label={labels.thread}>
+      <header className="lq-header">
+        <h3>{labels.thread}</h3>
+        <button type="button" className="lq-plain" aria-label={labels.close} onClick={onClose}>
+          ✕
+        </button>
+      </header>
+      <ol className="lq-answers">
+        {parent && <Entry message={parent} chat={chat} />}
+        {answers.map((message) => (
+          <Entry key={message.key} message={message} chat={chat} />
+        ))}
+      </ol>
+      {parent && !parent.is_deleted && <Composer chat={chat} replyTo={parent} />}
+    </aside>
+  );
+}
