@@ -1,18 +1,18 @@
 // One conversation, whole: the connection machine, the messages that are held, what waits to be sent,
 // and who is there. It applies what comes and asks for what is missing; it keeps no rules of its own.
 
-import { Connection, type Address, type Status } from './connection';
-import { type Environment, world } from './environment';
-import type { Ack, Command, Event, Hello, Refusal, Resumed, ServerFrame, UserId } from './frames';
-import { userId } from './frames';
-import { MESSAGES_MAX, NOTIFY_MS, OUTBOX_MAX, PAGE_MESSAGES, STORAGE_WAIT_MS } from './limits';
-import { fromDraft, type Message } from './message';
-import { Outbox } from './outbox';
-import { Pager } from './pager';
-import { People } from './people';
-import { Signals } from './signals';
-import { Timeline } from './timeline';
-import { laidOver, visible } from './view';
+import { Connection, type Address, type Status } from './connection.js';
+import { type Environment, world } from './environment.js';
+import type { Ack, Command, Event, Hello, Refusal, Resumed, ServerFrame, UserId } from './frames.js';
+import { userId } from './frames.js';
+import { MESSAGES_MAX, NOTIFY_MS, OUTBOX_MAX, PAGE_MESSAGES, STORAGE_WAIT_MS } from './limits.js';
+import { fromDraft, type Message } from './message.js';
+import { Outbox } from './outbox.js';
+import { Pager } from './pager.js';
+import { People } from './people.js';
+import { Signals } from './signals.js';
+import { Timeline } from './timeline.js';
+import { laidOver, visible } from './view.js';
 
 export interface ChatOptions extends Address {
   /** Messages that are held at a time, 5,000 if left out. */

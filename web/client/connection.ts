@@ -13,8 +13,8 @@
 // `attempt` starts again only when a connection has lasted SETTLED_MS; a newer token is asked for once
 // per refusal.
 
-import type { Environment, Socket } from './environment';
-import { type ConversationId, type Hello, readFrame, type ServerFrame } from './frames';
+import type { Environment, Socket } from './environment.js';
+import { type ConversationId, type Hello, readFrame, type ServerFrame } from './frames.js';
 import {
   HELLO_TIMEOUT_MS,
   PONG_TIMEOUT_MS,
@@ -22,8 +22,8 @@ import {
   TOKEN_AGAIN_MS,
   TOKEN_TIMEOUT_MS,
   UNANSWERED_MS,
-} from './limits';
-import { whenToReturn } from './return';
+} from './limits.js';
+import { whenToReturn } from './return.js';
 
 /** Why a token is wanted: `refused` and `expiring` want a newer one than the last. */
 export type TokenReason = 'connect' | 'refused' | 'expiring';

@@ -1,8 +1,8 @@
 // The client without a framework: `@loquat/react/client`.
 
-export { Chat, type ChatOptions, createChat, type Problem, type Snapshot } from './chat';
-export type { Phase, Status, TokenProvider, TokenReason } from './connection';
-export type { Environment, Socket } from './environment';
-export type { ConversationId, Sender, UserId } from './frames';
-export type { Delivery, Message } from './message';
-export { nameOf } from './people';
+export { Chat, type ChatOptions, createChat, type Problem, type Snapshot } from './chat.js';
+export type { Phase, Status, TokenProvider, TokenReason } from './connection.js';
+export type { Environment, Socket } from './environment.js';
+export type { ConversationId, Sender, UserId } from './frames.js';
+export type { Delivery, Message } from './message.js';
+export { nameOf } from './people.js';

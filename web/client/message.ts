@@ -1,8 +1,8 @@
 // One message as the page is shown it, and what an event makes of it. Pure: messages are never
 // changed in place.
 
-import type { Event, PastMessage, Sender, UserId, WireMessage } from './frames';
-import { LISTED_USERS_MAX } from './limits';
+import type { Event, PastMessage, Sender, UserId, WireMessage } from './frames.js';
+import { LISTED_USERS_MAX } from './limits.js';
 
 export type Delivery = 'sending' | 'stored' | 'failed';
 

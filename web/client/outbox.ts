@@ -9,8 +9,8 @@
 // One command is under way at a time, so that a refusal for being too fast cannot change the order.
 // Sending again is harmless: messages carry their `client_msg_id`, everything else may be repeated.
 
-import type { Ack, Command } from './frames';
-import type { Message } from './message';
+import type { Ack, Command } from './frames.js';
+import type { Message } from './message.js';
 
 export interface Entry {
   readonly ref: string;

@@ -1,10 +1,10 @@
 // Asks for pages of the past, one at a time, and lays them into the timeline. A question outlives its
 // connection; a newer one takes the place of an older one.
 
-import type { Environment } from './environment';
-import type { HistoryPage, Refusal } from './frames';
-import { PAGE_TIMEOUT_MS } from './limits';
-import type { Place, Timeline } from './timeline';
+import type { Environment } from './environment.js';
+import type { HistoryPage, Refusal } from './frames.js';
+import { PAGE_TIMEOUT_MS } from './limits.js';
+import type { Place, Timeline } from './timeline.js';
 
 interface Question {
   readonly place: Place;

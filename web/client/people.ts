@@ -1,7 +1,7 @@
 // Who is there, who types, and what they are called. A machine: time is an argument.
 
-import type { Sender, Signal, UserId } from './frames';
-import { NAMES_MAX, ONLINE_MAX, TYPING_MAX, TYPING_SHOWN_MS } from './limits';
+import type { Sender, Signal, UserId } from './frames.js';
+import { NAMES_MAX, ONLINE_MAX, TYPING_MAX, TYPING_SHOWN_MS } from './limits.js';
 
 /** As the server names people: "First Last", else the e-mail, else `User <id>`. */
 export function nameOf(sender: Sender): string {

@@ -8,7 +8,7 @@
 //   protocol errors  later: the same would happen at once
 //   anything else    soon, and longer each time
 
-import { TOLD_WAIT_MAX_MS } from './limits';
+import { TOLD_WAIT_MAX_MS } from './limits.js';
 
 export type Return =
   | { readonly when: 'never' }

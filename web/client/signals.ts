@@ -1,8 +1,8 @@
 // What is told to the others without being stored: that you type, and how far you have read. Both are
 // thinned out, and neither waits for a connection: of receipts the newest is told when there is one.
 
-import type { Environment } from './environment';
-import { RECEIPT_MS, TYPING_SENT_MS } from './limits';
+import type { Environment } from './environment.js';
+import { RECEIPT_MS, TYPING_SENT_MS } from './limits.js';
 
 export class Signals {
   readonly #world: Environment;

@@ -9,9 +9,9 @@
 // - while `hasNewer` the window does not reach the newest message, and live messages are not added;
 // - an array or message that was handed out is never changed.
 
-import type { Event, HistoryPage, Listed, UserId } from './frames';
-import { LISTED_USERS_MAX, MARKS_MAX, RECENT_EVENTS_MAX } from './limits';
-import { changed, fromEvent, fromPast, type Message, subject } from './message';
+import type { Event, HistoryPage, Listed, UserId } from './frames.js';
+import { LISTED_USERS_MAX, MARKS_MAX, RECENT_EVENTS_MAX } from './limits.js';
+import { changed, fromEvent, fromPast, type Message, subject } from './message.js';
 
 export type Place = 'newest' | 'before' | 'after' | 'around';
 

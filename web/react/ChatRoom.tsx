@@ -1,14 +1,14 @@
 // A conversation, whole: its state, its messages, who types, and where one writes.
 
 import { useCallback, useEffect, useState } from 'react';
-import type { ConversationId } from '../client/frames';
-import type { Message } from '../client/message';
-import { Composer } from './Composer';
-import { MessageList } from './MessageList';
-import type { RoomOptions } from './registry';
-import { useTexts } from './texts';
-import { Thread } from './Thread';
-import { type ChatState, useChat } from './useChat';
+import type { ConversationId } from '../client/frames.js';
+import type { Message } from '../client/message.js';
+import { Composer } from './Composer.js';
+import { MessageList } from './MessageList.js';
+import type { RoomOptions } from './registry.js';
+import { useTexts } from './texts.js';
+import { Thread } from './Thread.js';
+import { type ChatState, useChat } from './useChat.js';
 
 export interface ChatRoomProps {
   readonly conversationId: ConversationId;
@@ -80,7 +80,7 @@ function Room({ conversationId, title, theme, className, options }: ChatRoomProp
     edit(chat.messages.findLast(isOwn) ?? null);
   };
   return (
-    <section className={`loquat ${className ?? ''}`} data-theme={theme} aria-label={title ?? labels.messages}>
+    <section className={`loquat ${className ?? ''}`} data-theme={theme} aria-label={title ?? String(conversationId)}>
       <header className="lq-header">
         <h2>{title ?? String(conversationId)}</h2>
         <p className="lq-online">{labels.online(chat.onlineCount)}</p>

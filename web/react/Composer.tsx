@@ -1,11 +1,11 @@
 // Where messages are written. It never refuses for want of a connection: what is sent waits.
 
 import { type ChangeEvent, type KeyboardEvent, useEffect, useId, useRef, useState } from 'react';
-import type { Message } from '../client/message';
-import { EmojiDialog } from './EmojiDialog';
-import { senderName } from './people';
-import { useTexts } from './texts';
-import type { ChatState } from './useChat';
+import type { Message } from '../client/message.js';
+import { EmojiDialog } from './EmojiDialog.js';
+import { senderName } from './people.js';
+import { useTexts } from './texts.js';
+import type { ChatState } from './useChat.js';
 
 export interface ComposerProps {
   readonly chat: ChatState;

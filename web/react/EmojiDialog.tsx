@@ -2,9 +2,9 @@
 // from where the application itself is served: nothing comes from elsewhere.
 
 import { lazy, Suspense, useEffect, useRef } from 'react';
-import { useTexts } from './texts';
+import { useTexts } from './texts.js';
 
-const Picker = lazy(() => import('./EmojiPicker'));
+const Picker = lazy(() => import('./EmojiPicker.js'));
 
 export interface EmojiDialogProps {
   readonly onPick: (emoji: string) => void;

@@ -2,13 +2,13 @@
 // done with it. The actions are there while the message is pointed at or has the focus.
 
 import { type KeyboardEvent, memo, type ReactNode, useState } from 'react';
-import type { Message } from '../client/message';
-import { Avatar, called, senderName } from './people';
-import { EmojiDialog } from './EmojiDialog';
-import { ReactionBar } from './ReactionBar';
-import { useTexts } from './texts';
-import { clock, Day, Time } from './time';
-import type { ChatState } from './useChat';
+import type { Message } from '../client/message.js';
+import { Avatar, called, senderName } from './people.js';
+import { EmojiDialog } from './EmojiDialog.js';
+import { ReactionBar } from './ReactionBar.js';
+import { useTexts } from './texts.js';
+import { clock, Day, Time } from './time.js';
+import type { ChatState } from './useChat.js';
 
 export interface MessageActions {
   onReply(message: Message): void;
@@ -24,7 +24,10 @@ export interface MessageItemProps {
   readonly isFirstOfDay: boolean;
   readonly isFirstOfGroup: boolean;
   readonly isFirstUnread: boolean;
+  /** Pointed at, or in focus: its actions are there. */
   readonly isActive: boolean;
+  /** The one that the tab key leads to. */
+  readonly isTabStop: boolean;
   readonly isEditing: boolean;
   /** Who has read up to here, and no further. */
   readonly readers: readonly (number | string)[];
@@ -116,21 +119,23 @@ function Quote({ message, chat, parent, actions }: MessageItemProps) {
   );
 }
 
-function DeliveryState({ message, chat }: MessageItemProps) {
+function Failure({ message, chat }: MessageItemProps) {
   const { labels } = useTexts();
-  if (message.status === 'failed') {
-    return (
-      <p className="lq-failed" role="alert">
-        {labels.failed(message.error ?? '')}
-        <button type="button" className="lq-plain" onClick={() => chat.retry(message.key)}>
-          {labels.retry}
-        </button>
-        <button type="button" className="lq-plain" onClick={() => chat.discard(message.key)}>
-          {labels.discard}
-        </button>
-      </p>
-    );
-  }
+  return (
+    <p className="lq-failed" role="alert">
+      {labels.failed(message.error ?? '')}
+      <button type="button" className="lq-plain" onClick={() => chat.retry(message.key)}>
+        {labels.retry}
+      </button>
+      <button type="button" className="lq-plain" onClick={() => chat.discard(message.key)}>
+        {labels.discard}
+      </button>
+    </p>
+  );
+}
+
+function DeliveryState({ message }: MessageItemProps) {
+  const { labels } = useTexts();
   const label = message.status === 'sending' ? labels.sending : labels.stored;
   return (
     <span className="lq-delivery" role="img" aria-label={label} title={label}>
@@ -168,7 +173,7 @@ function Body(props: MessageItemProps) {
 }
 
 export const MessageItem = memo(function MessageItem(props: MessageItemProps) {
-  const { message, chat, actions, isFirstOfDay, isFirstOfGroup, isFirstUnread, isActive, isEditing } = props;
+  const { message, chat, actions, isFirstOfDay, isFirstOfGroup, isFirstUnread, isActive, isTabStop, isEditing } = props;
   const { labels, locale } = useTexts();
   const isOwn = message.sender.id === chat.userId;
   const name = senderName(message.sender, chat, labels);
@@ -181,7 +186,7 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps) {
       <article
         className={classes.filter(Boolean).join(' ')}
         data-key={message.key}
-        tabIndex={isActive ? 0 : -1}
+        tabIndex={isTabStop ? 0 : -1}
         aria-label={`${name}, ${clock(new Date(message.created_at), locale)}`}
       >
         {isFirstOfGroup && <Avatar id={message.sender.id} name={name} />}
@@ -194,15 +199,18 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps) {
             </p>
           )}
           <Quote {...props} />
-          <Body {...props} />
+          <div className="lq-line">
+            <Body {...props} />
+            {isOwn && !message.is_deleted && message.status !== 'failed' && <DeliveryState {...props} />}
+            <Readers {...props} />
+          </div>
+          {message.status === 'failed' && <Failure {...props} />}
           {!message.is_deleted && <ReactionBar message={message} names={chat} onReact={chat.sendReaction} />}
           {message.reply_count > 0 && actions.onThread && (
             <button type="button" className="lq-plain lq-thread-link" onClick={() => actions.onThread?.(message)}>
               {labels.replies(message.reply_count)}
             </button>
           )}
-          {isOwn && !message.is_deleted && <DeliveryState {...props} />}
-          <Readers {...props} />
         </div>
         {isActive && isUsable && <Toolbar {...props} />}
       </article>

@@ -4,12 +4,12 @@
 
 import { type KeyboardEvent, type SyntheticEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { Virtualizer, type VirtualizerHandle } from 'virtua';
-import type { Message } from '../client/message';
-import { MessageItem, type MessageActions } from './MessageItem';
-import { senderName } from './people';
-import { useTexts } from './texts';
-import { dayOf } from './time';
-import type { ChatState } from './useChat';
+import type { Message } from '../client/message.js';
+import { MessageItem, type MessageActions } from './MessageItem.js';
+import { senderName } from './people.js';
+import { useTexts } from './texts.js';
+import { dayOf } from './time.js';
+import type { ChatState } from './useChat.js';
 
 export interface MessageListProps {
   readonly chat: ChatState;
@@ -123,10 +123,11 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
     return () => document.removeEventListener('visibilitychange', look);
   }, [look]);
 
-  const activeAt = active === null ? messages.length - 1 : messages.findIndex(({ key }) => key === active);
+  const found = active === null ? -1 : messages.findIndex(({ key }) => key === active);
+  const activeAt = found < 0 ? messages.length - 1 : found;
   useEffect(() => {
     if (!wantsFocus) return;
-    const article = scroller.current?.querySelector<HTMLElement>('.lq-active');
+    const article = scroller.current?.querySelector<HTMLElement>('article[tabindex="0"]');
     if (!article) return;
     article.focus({ preventScroll: true });
     setWantsFocus(false);
@@ -151,6 +152,11 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
     const key = keyOf(event.target);
     const isBusy = scroller.current?.contains(document.activeElement) && event.type === 'pointerover';
     if (key !== null && !isBusy) setActive(key);
+  };
+  const left = (event: SyntheticEvent & { relatedTarget?: EventTarget | null }) => {
+    const stays = (element: EventTarget | null | undefined) =>
+      element instanceof Node && scroller.current?.contains(element);
+    if (!stays(document.activeElement) && !stays(event.relatedTarget)) setActive(null);
   };
 
   const onJump = useCallback((messageId: number) => {
@@ -179,7 +185,8 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
         isFirstOfDay={isFirstOfDay}
         isFirstOfGroup={isFirstOfDay || message.id === newFrom || !isGrouped(before, message)}
         isFirstUnread={message.id === newFrom}
-        isActive={at === activeAt}
+        isActive={active !== null && at === activeAt}
+        isTabStop={at === activeAt}
         isEditing={editing === message.key}
         readers={lastReaders(message, messages[at + 1], chat.userId)}
         actions={actions}
@@ -196,6 +203,8 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
         onKeyDown={keyed}
         onPointerOver={pointed}
         onClick={pointed}
+        onPointerLeave={left}
+        onBlur={left}
         onFocus={(event) => setActive(keyOf(event.target) ?? active)}
       >
         {isLoading && messages.length > 0 && <p className="lq-loading">{labels.loading}</p>}

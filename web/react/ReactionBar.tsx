@@ -1,10 +1,10 @@
 // The reactions of a message: who gave which, give one, take it back.
 
 import { useState } from 'react';
-import type { Message } from '../client/message';
-import { EmojiDialog } from './EmojiDialog';
-import { called, type Names } from './people';
-import { useTexts } from './texts';
+import type { Message } from '../client/message.js';
+import { EmojiDialog } from './EmojiDialog.js';
+import { called, type Names } from './people.js';
+import { useTexts } from './texts.js';
 
 export interface ReactionBarProps {
   readonly message: Message;

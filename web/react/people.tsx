@@ -1,10 +1,10 @@
 // What people are called, and the small round pictures that stand for them.
 
 import type { CSSProperties } from 'react';
-import { nameOf } from '../client/people';
-import type { Sender, UserId } from '../client/frames';
-import type { ChatState } from './useChat';
-import type { Labels } from './labels';
+import { nameOf } from '../client/people.js';
+import type { Sender, UserId } from '../client/frames.js';
+import type { ChatState } from './useChat.js';
+import type { Labels } from './labels.js';
 
 export type Names = Pick<ChatState, 'names' | 'userId'>;
 

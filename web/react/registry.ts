@@ -1,8 +1,8 @@
 // One connection per conversation, however many components look at it. A connection outlives its last
 // component a little, so that changing places in a page, or React's strict mode, does not break it.
 
-import { Chat, type ChatOptions } from '../client/chat';
-import type { ConversationId } from '../client/frames';
+import { Chat, type ChatOptions } from '../client/chat.js';
+import type { ConversationId } from '../client/frames.js';
 
 const LINGER_MS = 1_000;
 const UNUSED_MS = 10_000;

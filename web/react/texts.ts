@@ -1,7 +1,7 @@
 // Labels and locale for everything below.
 
 import { createContext, useContext } from 'react';
-import { english, type Labels } from './labels';
+import { english, type Labels } from './labels.js';
 
 export interface Texts {
   readonly labels: Labels;

@@ -1,7 +1,7 @@
 // Times as people say them: "5 min ago", 10:30, Yesterday. One timer for all of them.
 
 import { useSyncExternalStore } from 'react';
-import { useTexts } from './texts';
+import { useTexts } from './texts.js';
 
 const MINUTE = 60_000;
 const listeners = new Set<() => void>();

@@ -11,11 +11,11 @@ import {
   useState,
   useSyncExternalStore,
 } from 'react';
-import type { Chat, Snapshot } from '../client/chat';
-import type { ConversationId } from '../client/frames';
-import { english, type Labels } from './labels';
-import { Registry, type RoomOptions } from './registry';
-import { TextsContext } from './texts';
+import type { Chat, Snapshot } from '../client/chat.js';
+import type { ConversationId } from '../client/frames.js';
+import { english, type Labels } from './labels.js';
+import { Registry, type RoomOptions } from './registry.js';
+import { TextsContext } from './texts.js';
 
 export interface ChatActions {
   readonly sendMessage: Chat['sendMessage'];

@@ -11,7 +11,7 @@ const BUDGETS = [
 const PEERS = [/^react($|\/)/, /^react-dom($|\/)/];
 
 async function size(entry) {
-  const [{ output }] = await build({
+  const { output } = await build({
     configFile: false,
     root: new URL('..', import.meta.url).pathname,
     logLevel: 'error',
@@ -20,8 +20,9 @@ async function size(entry) {
       write: false,
       target: 'es2022',
       minify: true,
-      lib: { entry, formats: ['es'], fileName: 'index' },
-      rollupOptions: { external: PEERS },
+      modulePreload: false,
+      // As in an application: builds of libraries keep white space.
+      rollupOptions: { input: entry, preserveEntrySignatures: 'strict', external: PEERS },
     },
   });
   const chunks = new Map(output.filter(({ type }) => type === 'chunk').map((chunk) => [chunk.fileName, chunk]));
