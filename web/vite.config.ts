@@ -11,7 +11,10 @@ export default defineConfig({
     minify: false,
     sourcemap: true,
     lib: { entry: { client: 'client/index.ts', react: 'react/index.ts' }, formats: ['es'] },
-    rollupOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/, /^virtua($|\/)/, /^emoji-picker-react($|\/)/] },
+    rollupOptions: {
+      external: [/^react($|\/)/, /^react-dom($|\/)/, /^virtua($|\/)/, /^emoji-picker-react($|\/)/],
+    },
   },
-  test: { include: ['test/**/*.test.{ts,tsx}'], restoreMocks: true },
+  // No test waits; one that takes long was not given the processor.
+  test: { include: ['test/**/*.test.{ts,tsx}'], restoreMocks: true, testTimeout: 120_000 },
 });

@@ -1,7 +1,7 @@
 // One conversation, whole: the connection machine, the messages that are held, what waits to be sent,
 // and who is there. It applies what comes and asks for what is missing; it keeps no rules of its own.
 
-import { Connection, type Address, type Status } from './connection.js';
+import { type Address, Connection, type Status } from './connection.js';
 import { type Environment, world } from './environment.js';
 import type { Ack, Command, Event, Hello, Refusal, Resumed, ServerFrame, UserId } from './frames.js';
 import { userId } from './frames.js';

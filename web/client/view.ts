@@ -1,7 +1,7 @@
 // What a page is shown: the messages that are held, with what waits to be stored laid over them. Pure.
 
-import { type Message, withContent, withoutContent, withReaction } from './message.js';
 import type { UserId } from './frames.js';
+import { type Message, withContent, withoutContent, withReaction } from './message.js';
 import type { Entry } from './outbox.js';
 
 /** Edits, deletes and reactions show before they are stored, and go again when they are refused. */

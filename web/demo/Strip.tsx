@@ -11,7 +11,7 @@ export function Strip({ wire, conversation }: { wire: Wire; conversation: string
   const waiting = messages.filter(({ status }) => status === 'sending').length;
   const missed = seen.resumed ? seen.resumed.to - seen.resumed.from : 0;
   return (
-    <footer className="strip" aria-label="Underneath">
+    <footer className="strip">
       <p>
         <span>
           event <b>{Math.max(seq, seen.seq)}</b>
@@ -24,7 +24,9 @@ export function Strip({ wire, conversation }: { wire: Wire; conversation: string
         {waiting > 0 && <span>{waiting} waiting to be sent</span>}
         <span role="status">
           {seen.isCut && 'Cut. Write something, here and in the other window.'}
-          {!seen.isCut && seen.resumed && `Resumed after event ${seen.resumed.from}: ${missed} missed, ${missed} given`}
+          {!seen.isCut &&
+            seen.resumed &&
+            `Resumed after event ${seen.resumed.from}: ${missed} missed, ${missed} given`}
         </span>
       </p>
       <button type="button" disabled={seen.isCut} onClick={() => wire.cut(conversation)}>

@@ -94,14 +94,16 @@ export class Wire {
     const frame = JSON.parse(text);
     if (frame.type !== 'chat_message') return;
     this.#departures.set(frame.ref, performance.now());
-    if (this.#departures.size > DEPARTURES_MAX) this.#departures.delete([...this.#departures.keys()][0] ?? '');
+    if (this.#departures.size > DEPARTURES_MAX)
+      this.#departures.delete([...this.#departures.keys()][0] ?? '');
   }
 
   #arrived(conversation: string, text: string): void {
     const frame = JSON.parse(text);
     const { connections } = this.seen(conversation);
     if (frame.type === 'hello') this.#note(conversation, { seq: frame.seq, connections: connections + 1 });
-    else if (frame.type === 'resumed') this.#note(conversation, { resumed: { from: frame.from, to: frame.to } });
+    else if (frame.type === 'resumed')
+      this.#note(conversation, { resumed: { from: frame.from, to: frame.to } });
     else if (typeof frame.seq === 'number' && frame.type !== 'ack' && frame.type !== 'history') {
       this.#note(conversation, { seq: frame.seq });
     }

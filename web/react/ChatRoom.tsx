@@ -6,8 +6,8 @@ import type { Message } from '../client/message.js';
 import { Composer } from './Composer.js';
 import { MessageList } from './MessageList.js';
 import type { RoomOptions } from './registry.js';
-import { useTexts } from './texts.js';
 import { Thread } from './Thread.js';
+import { useTexts } from './texts.js';
 import { type ChatState, useChat } from './useChat.js';
 
 export interface ChatRoomProps {
@@ -80,7 +80,11 @@ function Room({ conversationId, title, theme, className, options }: ChatRoomProp
     edit(chat.messages.findLast(isOwn) ?? null);
   };
   return (
-    <section className={`loquat ${className ?? ''}`} data-theme={theme} aria-label={title ?? String(conversationId)}>
+    <section
+      className={`loquat ${className ?? ''}`}
+      data-theme={theme}
+      aria-label={title ?? String(conversationId)}
+    >
       <header className="lq-header">
         <h2>{title ?? String(conversationId)}</h2>
         <p className="lq-online">{labels.online(chat.onlineCount)}</p>
@@ -88,7 +92,13 @@ function Room({ conversationId, title, theme, className, options }: ChatRoomProp
       </header>
       <div className="lq-main">
         <div className="lq-room">
-          <MessageList chat={chat} onReply={setReplyTo} onThread={openThread} editing={editing} onEdit={edit} />
+          <MessageList
+            chat={chat}
+            onReply={setReplyTo}
+            onThread={openThread}
+            editing={editing}
+            onEdit={edit}
+          />
           <p className="lq-typing" role="status">
             {typing.length > 0 && labels.typing(typing)}
           </p>

@@ -107,7 +107,12 @@ export function Composer({ chat, replyTo = null, onReplied, onEditLast }: Compos
         onChange={(event: ChangeEvent<HTMLTextAreaElement>) => typed(event.target.value)}
         onKeyDown={keyed}
       />
-      <button type="button" className="lq-plain lq-emoji" aria-label={labels.emoji} onClick={() => setPicking(true)}>
+      <button
+        type="button"
+        className="lq-plain lq-emoji"
+        aria-label={labels.emoji}
+        onClick={() => setPicking(true)}
+      >
         ☺
       </button>
       <button type="submit" className="lq-button" disabled={!isSendable}>

@@ -1,10 +1,10 @@
 // One message: who, when, what, what it answers, reactions, who has read up to here, and what can be
 // done with it. The actions are there while the message is pointed at or has the focus.
 
-import { type KeyboardEvent, memo, type ReactNode, useState } from 'react';
+import { type KeyboardEvent, memo, type ReactNode, useRef, useState } from 'react';
 import type { Message } from '../client/message.js';
-import { Avatar, called, senderName } from './people.js';
 import { EmojiDialog } from './EmojiDialog.js';
+import { Avatar, called, senderName } from './people.js';
 import { ReactionBar } from './ReactionBar.js';
 import { useTexts } from './texts.js';
 import { clock, Day, Time } from './time.js';
@@ -73,19 +73,25 @@ function Toolbar({ message, chat, actions }: MessageItemProps) {
 function Editor({ message, chat, actions }: MessageItemProps) {
   const { labels } = useTexts();
   const [text, setText] = useState(message.content);
+  const place = useRef<HTMLDivElement>(null);
+  const close = () => {
+    // The focus stays where the editing was.
+    place.current?.closest('article')?.focus();
+    actions.onEdit(null);
+  };
   const save = () => {
-    if (chat.editMessage(message.id, text)) actions.onEdit(null);
+    if (chat.editMessage(message.id, text)) close();
   };
   const keyed = (event: KeyboardEvent) => {
     event.stopPropagation();
     if (event.nativeEvent.isComposing) return;
-    if (event.key === 'Escape') actions.onEdit(null);
+    if (event.key === 'Escape') close();
     if (event.key !== 'Enter' || event.shiftKey) return;
     event.preventDefault();
     save();
   };
   return (
-    <div className="lq-editor">
+    <div className="lq-editor" ref={place}>
       <textarea
         // biome-ignore lint/a11y/noAutofocus: editing was asked for
         autoFocus
@@ -99,7 +105,7 @@ function Editor({ message, chat, actions }: MessageItemProps) {
       <button type="button" className="lq-button" disabled={!text.trim()} onClick={save}>
         {labels.save}
       </button>
-      <button type="button" className="lq-plain" onClick={() => actions.onEdit(null)}>
+      <button type="button" className="lq-plain" onClick={close}>
         {labels.cancel}
       </button>
     </div>
@@ -173,7 +179,17 @@ function Body(props: MessageItemProps) {
 }
 
 export const MessageItem = memo(function MessageItem(props: MessageItemProps) {
-  const { message, chat, actions, isFirstOfDay, isFirstOfGroup, isFirstUnread, isActive, isTabStop, isEditing } = props;
+  const {
+    message,
+    chat,
+    actions,
+    isFirstOfDay,
+    isFirstOfGroup,
+    isFirstUnread,
+    isActive,
+    isTabStop,
+    isEditing,
+  } = props;
   const { labels, locale } = useTexts();
   const isOwn = message.sender.id === chat.userId;
   const name = senderName(message.sender, chat, labels);
@@ -207,7 +223,11 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps) {
           {message.status === 'failed' && <Failure {...props} />}
           {!message.is_deleted && <ReactionBar message={message} names={chat} onReact={chat.sendReaction} />}
           {message.reply_count > 0 && actions.onThread && (
-            <button type="button" className="lq-plain lq-thread-link" onClick={() => actions.onThread?.(message)}>
+            <button
+              type="button"
+              className="lq-plain lq-thread-link"
+              onClick={() => actions.onThread?.(message)}
+            >
               {labels.replies(message.reply_count)}
             </button>
           )}

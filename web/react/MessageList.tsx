@@ -2,10 +2,19 @@
 // the end while one is there, keeps its place when older messages are loaded, pages in what is missing,
 // and tells how far one has read.
 
-import { type KeyboardEvent, type SyntheticEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import {
+  type KeyboardEvent,
+  type SyntheticEvent,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from 'react';
 import { Virtualizer, type VirtualizerHandle } from 'virtua';
 import type { Message } from '../client/message.js';
-import { MessageItem, type MessageActions } from './MessageItem.js';
+import { type MessageActions, MessageItem } from './MessageItem.js';
 import { senderName } from './people.js';
 import { useTexts } from './texts.js';
 import { dayOf } from './time.js';
@@ -116,7 +125,6 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
       setWanted(null);
     } else if (isPinned.current && wanted === null) toEnd();
   }, [messages, wanted, toEnd]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is in sight depends on these
   useEffect(look, [messages, hasMore, hasNewer, isLoading, look]);
   useEffect(() => {
     document.addEventListener('visibilitychange', look);
@@ -141,7 +149,9 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
   };
   const keyed = (event: KeyboardEvent) => {
     if (!(event.target instanceof HTMLElement) || event.target.tagName !== 'ARTICLE') return;
-    const to = { ArrowUp: activeAt - 1, ArrowDown: activeAt + 1, Home: 0, End: messages.length - 1 }[event.key];
+    const to = { ArrowUp: activeAt - 1, ArrowDown: activeAt + 1, Home: 0, End: messages.length - 1 }[
+      event.key
+    ];
     if (to === undefined) return;
     event.preventDefault();
     step(to);
@@ -175,7 +185,8 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
   const row = (message: Message, at: number) => {
     const before = messages[at - 1];
     const isFirstOfDay = !before || dayOf(before.created_at) !== dayOf(message.created_at);
-    const parent = message.parent_message_id === null ? undefined : chat.chat.message(message.parent_message_id);
+    const parent =
+      message.parent_message_id === null ? undefined : chat.chat.message(message.parent_message_id);
     return (
       <MessageItem
         key={message.key}

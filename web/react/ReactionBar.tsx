@@ -39,7 +39,12 @@ export function ReactionBar({ message, names, onReact }: ReactionBarProps) {
           </button>
         );
       })}
-      <button type="button" className="lq-chip" aria-label={labels.reactMore} onClick={() => setPicking(true)}>
+      <button
+        type="button"
+        className="lq-chip"
+        aria-label={labels.reactMore}
+        onClick={() => setPicking(true)}
+      >
         +
       </button>
       {isPicking && (

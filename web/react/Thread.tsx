@@ -1,11 +1,11 @@
 // A message and what answers it, beside the conversation: those answers that are held.
 
+import type { Message } from '../client/message.js';
 import { Composer } from './Composer.js';
 import { Avatar, senderName } from './people.js';
 import { useTexts } from './texts.js';
 import { Time } from './time.js';
 import type { ChatState } from './useChat.js';
-import type { Message } from '../client/message.js';
 
 export interface ThreadProps {
   readonly chat: ChatState;

@@ -81,7 +81,9 @@ export const english: Labels = {
   connectNow: 'Connect now',
   online: (count) => `${count} online`,
   typing: (names) =>
-    names.length > 3 ? 'Several people are typing…' : `${listed(names)} ${names.length === 1 ? 'is' : 'are'} typing…`,
+    names.length > 3
+      ? 'Several people are typing…'
+      : `${listed(names)} ${names.length === 1 ? 'is' : 'are'} typing…`,
   jump: (count) => (count > 0 ? many(count, 'new message') : 'Newest messages'),
   newLine: 'New',
   today: 'Today',

@@ -1,10 +1,10 @@
 // What people are called, and the small round pictures that stand for them.
 
 import type { CSSProperties } from 'react';
-import { nameOf } from '../client/people.js';
 import type { Sender, UserId } from '../client/frames.js';
-import type { ChatState } from './useChat.js';
+import { nameOf } from '../client/people.js';
 import type { Labels } from './labels.js';
+import type { ChatState } from './useChat.js';
 
 export type Names = Pick<ChatState, 'names' | 'userId'>;
 
@@ -26,13 +26,21 @@ function hue(id: UserId): number {
 function initials(name: string): string {
   const words = name.split(/\s+/).filter(Boolean);
   const picked = words.length > 1 ? [words[0], words.at(-1)] : words;
-  return picked.map((word) => [...(word ?? '')][0] ?? '').join('').toUpperCase();
+  return picked
+    .map((word) => [...(word ?? '')][0] ?? '')
+    .join('')
+    .toUpperCase();
 }
 
 export function Avatar({ id, name, isSmall = false }: { id: UserId; name: string; isSmall?: boolean }) {
   const style = { '--lq-hue': hue(id) } as CSSProperties;
   return (
-    <span className={isSmall ? 'lq-avatar lq-small' : 'lq-avatar'} style={style} title={name} aria-hidden="true">
+    <span
+      className={isSmall ? 'lq-avatar lq-small' : 'lq-avatar'}
+      style={style}
+      title={name}
+      aria-hidden="true"
+    >
       {initials(name)}
     </span>
   );

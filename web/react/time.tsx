@@ -22,7 +22,11 @@ function subscribe(listener: () => void): () => void {
 
 /** The present minute; rendered again when it is over. */
 export const useMinute = (): number =>
-  useSyncExternalStore(subscribe, () => Math.floor(Date.now() / MINUTE) * MINUTE, () => 0);
+  useSyncExternalStore(
+    subscribe,
+    () => Math.floor(Date.now() / MINUTE) * MINUTE,
+    () => 0,
+  );
 
 const formats = new Map<string, Intl.DateTimeFormat | Intl.RelativeTimeFormat>();
 /** Making a format is slow, and lists make many. */
@@ -66,7 +70,8 @@ export function Day({ at }: { at: string }) {
   const now = useMinute();
   const date = new Date(at);
   const days = (new Date(now).setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 86_400_000;
-  const name = () => dated(locale, 'day', { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+  const name = () =>
+    dated(locale, 'day', { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
   const text = days < 0.5 ? labels.today : days < 1.5 ? labels.yesterday : name().format(date);
   return <p className="lq-day">{text}</p>;
 }

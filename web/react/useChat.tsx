@@ -66,16 +66,19 @@ export function ChatProvider({ children, labels, locale, ...options }: ChatProvi
 }
 
 /** The conversation, live. Without an id nothing is connected. */
-export function useChat(conversationId: ConversationId | null | undefined, options: RoomOptions = {}): ChatState {
+export function useChat(
+  conversationId: ConversationId | null | undefined,
+  options: RoomOptions = {},
+): ChatState {
   const shared = useContext(SharedContext);
   alone ??= new Registry();
   const registry = shared?.registry ?? alone;
-  const id = conversationId === null || conversationId === undefined || conversationId === '' ? null : conversationId;
+  const id =
+    conversationId === null || conversationId === undefined || conversationId === '' ? null : conversationId;
   const all = { ...shared?.options, ...options };
   const latest = useRef(all);
   latest.current = all;
   const url = all.url;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the other options are read when they are used
   const place = useMemo(() => registry.place(id ?? '', latest.current), [registry, id, url]);
   place.options = all;
   useEffect(() => (id === null ? undefined : registry.retain(place)), [registry, place, id]);
@@ -86,8 +89,16 @@ export function useChat(conversationId: ConversationId | null | undefined, optio
 
 /** The same functions for as long as the conversation is the same. */
 function actions(chat: Chat): ChatActions {
-  const { sendMessage, sendTypingIndicator, sendReadReceipt, sendReaction, editMessage, deleteMessage } = chat;
+  const { sendMessage, sendTypingIndicator, sendReadReceipt, sendReaction, editMessage, deleteMessage } =
+    chat;
   const { retry, discard, loadOlder, loadNewer, jumpTo, jumpToNewest } = chat;
-  const writing = { sendMessage, sendTypingIndicator, sendReadReceipt, sendReaction, editMessage, deleteMessage };
+  const writing = {
+    sendMessage,
+    sendTypingIndicator,
+    sendReadReceipt,
+    sendReaction,
+    editMessage,
+    deleteMessage,
+  };
   return { ...writing, retry, discard, loadOlder, loadNewer, jumpTo, jumpToNewest, chat };
 }

@@ -25,7 +25,9 @@ async function size(entry) {
       rollupOptions: { input: entry, preserveEntrySignatures: 'strict', external: PEERS },
     },
   });
-  const chunks = new Map(output.filter(({ type }) => type === 'chunk').map((chunk) => [chunk.fileName, chunk]));
+  const chunks = new Map(
+    output.filter(({ type }) => type === 'chunk').map((chunk) => [chunk.fileName, chunk]),
+  );
   const first = [...chunks.values()].find(({ isEntry }) => isEntry);
   const needed = new Set();
   const need = (name) => {

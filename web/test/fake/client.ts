@@ -29,7 +29,9 @@ export function client(server: FakeServer, options: Partial<ChatOptions> = {}, s
 }
 
 /** What must be the same for everybody. */
-export const told = (message: Pick<Message, 'id' | 'content' | 'is_edited' | 'is_deleted' | 'reply_count'>) => ({
+export const told = (
+  message: Pick<Message, 'id' | 'content' | 'is_edited' | 'is_deleted' | 'reply_count'>,
+) => ({
   id: message.id,
   content: message.content,
   is_edited: message.is_edited,

@@ -204,7 +204,12 @@ export class FakeServer {
     if (frame.type === 'read_receipt') return this.#receipt(link, frame.message_id as number);
     if (frame.type === 'typing_indicator') {
       const { is_typing } = frame;
-      const told = { type: 'typing_indicator', user_id: link.user, user_name: `User ${link.user}`, is_typing };
+      const told = {
+        type: 'typing_indicator',
+        user_id: link.user,
+        user_name: `User ${link.user}`,
+        is_typing,
+      };
       return this.#others(link, told);
     }
     if (this.plan.rate_limits && this.dice.oneIn(this.plan.rate_limits)) {
@@ -349,7 +354,10 @@ export class FakeServer {
   }
 
   #past(message: Json & { reactions: Record<string, UserId[]> }): PastMessage {
-    const listed = Object.entries(message.reactions).map(([emoji, ids]) => [emoji, { ids, count: ids.length }]);
+    const listed = Object.entries(message.reactions).map(([emoji, ids]) => [
+      emoji,
+      { ids, count: ids.length },
+    ]);
     const ids = [...this.marks].filter(([, mark]) => mark >= (message.id as number)).map(([user]) => user);
     const read_by = { ids: ids.map((user) => (/^\d+$/.test(user) ? Number(user) : user)), count: ids.length };
     return { ...message, reactions: Object.fromEntries(listed), read_by } as unknown as PastMessage;
