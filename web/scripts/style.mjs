@@ -1,5 +1,7 @@
-// The style sheet is published as it is.
+// The style sheet is published as it is, with the type that an import of it needs.
 
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, writeFileSync } from 'node:fs';
 
-copyFileSync(new URL('../react/style.css', import.meta.url), new URL('../dist/style.css', import.meta.url));
+const at = (path) => new URL(`../${path}`, import.meta.url);
+copyFileSync(at('react/style.css'), at('dist/style.css'));
+writeFileSync(at('dist/types/style.d.ts'), 'export {};\n');
