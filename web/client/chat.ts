@@ -3,10 +3,27 @@
 
 import { type Address, Connection, type Status } from './connection.js';
 import { type Environment, world } from './environment.js';
-import type { Ack, Command, Event, Hello, Refusal, Resumed, ServerFrame, UserId } from './frames.js';
+import type {
+  Ack,
+  Command,
+  Event,
+  Hello,
+  HistoryPage,
+  Refusal,
+  Resumed,
+  ServerFrame,
+  UserId,
+} from './frames.js';
 import { userId } from './frames.js';
-import { MESSAGES_MAX, NOTIFY_MS, OUTBOX_MAX, PAGE_MESSAGES, STORAGE_WAIT_MS } from './limits.js';
-import { fromDraft, type Message } from './message.js';
+import {
+  MESSAGES_MAX,
+  NOTIFY_MS,
+  OUTBOX_MAX,
+  PAGE_MESSAGES,
+  REPLY_PAGES_MAX,
+  STORAGE_WAIT_MS,
+} from './limits.js';
+import { fromDraft, fromPast, type Message } from './message.js';
 import { Outbox } from './outbox.js';
 import { Pager } from './pager.js';
 import { People } from './people.js';
@@ -223,6 +240,21 @@ export class Chat {
     this.#keeps = isAtEnd ? 'newest' : 'oldest';
   };
 
+  /** The messages that answer this one, held or not, oldest first; asked for over HTTP. */
+  replies = async (messageId: number): Promise<readonly Message[]> => {
+    const found: Message[] = [];
+    for (let pages = 0; pages < REPLY_PAGES_MAX; pages += 1) {
+      const after = found.at(-1)?.id;
+      const place = after === undefined ? '' : `&after=${after}`;
+      const answer = await this.#connection.request(`messages/${messageId}/replies?limit=200${place}`);
+      if (!answer.ok) break;
+      const { messages, seq, has_more } = (await answer.json()) as HistoryPage;
+      found.push(...messages.map((past) => fromPast(past, seq)));
+      if (!has_more || messages.length === 0) break;
+    }
+    return found;
+  };
+
   /** One message, as it is shown. */
   message = (messageId: number): Message | undefined => this.#timeline.get(messageId);
 
@@ -336,7 +368,10 @@ export class Chat {
   }
 
   #hello(hello: Hello): void {
+    const before = this.#timeline.me;
     this.#timeline.me = hello.user_id;
+    // Another user's token: nothing of the one before is theirs.
+    if (before !== '' && before !== hello.user_id) this.#forget();
     this.#limits = hello.limits ?? EMPTY;
     if (this.#epoch === null) this.#begin(hello.seq, hello.epoch);
     else this.#pager.again();
@@ -344,6 +379,12 @@ export class Chat {
     this.#held = null;
     this.#flush();
     this.#signals.open();
+  }
+
+  #forget(): void {
+    this.#epoch = null;
+    for (const { ref } of this.#outbox.entries()) this.#outbox.drop(ref);
+    this.#signals.otherLog();
   }
 
   /** Nothing is held; what comes next is seq + 1, and what was before is asked for. */

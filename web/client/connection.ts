@@ -106,6 +106,14 @@ export class Connection {
     this.#set(IDLE);
   }
 
+  /** What a plain request is made with: the server over HTTP, and the last token that was given. */
+  request(path: string): Promise<Response> {
+    const { url, conversationId } = this.#address;
+    const base = url.replace(/^ws/, 'http').replace(/\/+$/, '');
+    const address = `${base}/api/conversations/${encodeURIComponent(conversationId)}/${path}`;
+    return fetch(address, { headers: { Authorization: `Bearer ${this.#token}` } });
+  }
+
   /** Something may have changed: the network is back, the page is looked at. */
   wake(): void {
     if (this.status.phase === 'waiting') this.#ask();

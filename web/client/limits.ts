@@ -4,6 +4,8 @@
 export const MESSAGES_MAX = 5_000;
 /** Messages in a page of the past; the server gives at most 200. */
 export const PAGE_MESSAGES = 50;
+/** Pages, of 200, of the answers to one message. */
+export const REPLY_PAGES_MAX = 5;
 /** Commands that wait for the server. */
 export const OUTBOX_MAX = 200;
 /** Events that are kept while a page of the past is under way. */

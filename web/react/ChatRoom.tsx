@@ -75,6 +75,7 @@ function Room({ conversationId, title, theme, className, options }: ChatRoomProp
   const edit = useCallback((message: Message | null) => setEditing(message?.key ?? null), []);
   const openThread = useCallback((message: Message) => setThread(message.id), []);
   const typing = Object.values(chat.typingUsers);
+  const online = Object.keys(chat.onlineUsers).map((id) => chat.names[id] ?? labels.user(id));
   const editLast = () => {
     const isOwn = ({ sender, id, is_deleted }: Message) => sender.id === chat.userId && id > 0 && !is_deleted;
     edit(chat.messages.findLast(isOwn) ?? null);
@@ -87,7 +88,9 @@ function Room({ conversationId, title, theme, className, options }: ChatRoomProp
     >
       <header className="lq-header">
         <h2>{title ?? String(conversationId)}</h2>
-        <p className="lq-online">{labels.online(chat.onlineCount)}</p>
+        <p className="lq-online" title={online.join(', ')}>
+          {labels.online(chat.onlineCount)}
+        </p>
         <ConnectionStatus chat={chat} />
       </header>
       <div className="lq-main">

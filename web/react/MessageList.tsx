@@ -32,6 +32,7 @@ export interface MessageListProps {
 const END_PX = 48;
 const PAGE_PX = 600;
 const GROUP_MS = 5 * 60_000;
+const GIVEN_UP_MS = 200;
 const NOBODY: readonly (number | string)[] = [];
 
 const isGrouped = (before: Message | undefined, message: Message) =>
@@ -170,8 +171,10 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
   };
 
   const onJump = useCallback((messageId: number) => {
-    void latest.current.jumpTo(messageId);
     setWanted(messageId);
+    // Where there is no such message, it is not waited for.
+    const given = () => setWanted((now) => (now === messageId ? null : now));
+    void latest.current.jumpTo(messageId).then(() => setTimeout(given, GIVEN_UP_MS));
   }, []);
   const actions: MessageActions = useMemo(
     () => ({

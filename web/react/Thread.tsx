@@ -1,5 +1,7 @@
-// A message and what answers it, beside the conversation: those answers that are held.
+// A message and what answers it, beside the conversation. Answers that are not held are fetched once; what
+// happens later comes with the conversation.
 
+import { useEffect, useState } from 'react';
 import type { Message } from '../client/message.js';
 import { Composer } from './Composer.js';
 import { Avatar, senderName } from './people.js';
@@ -32,10 +34,32 @@ function Entry({ message, chat }: { message: Message; chat: ChatState }) {
   );
 }
 
+function useAnswers({ chat, messages }: ChatState, messageId: number): readonly Message[] {
+  const [fetched, setFetched] = useState<readonly Message[]>([]);
+  useEffect(() => {
+    let isWanted = true;
+    // Without them those that are held are shown.
+    chat.replies(messageId).then(
+      (found) => isWanted && setFetched(found),
+      () => {},
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [chat, messageId]);
+  const held = messages.filter(({ parent_message_id }) => parent_message_id === messageId);
+  const known = new Set(held.map(({ id }) => id));
+  const sent = held.filter(({ id }) => id < 0);
+  const stored = [...fetched.filter(({ id }) => !known.has(id)), ...held.filter(({ id }) => id > 0)];
+  return [...stored.sort((one, other) => one.id - other.id), ...sent];
+}
+
 export function Thread({ chat, messageId, onClose }: ThreadProps) {
   const { labels } = useTexts();
-  const parent = chat.messages.find(({ id }) => id === messageId);
-  const answers = chat.messages.filter(({ parent_message_id }) => parent_message_id === messageId);
+  const [first] = useState(() => chat.chat.message(messageId));
+  // It may have left the window since.
+  const parent = chat.chat.message(messageId) ?? first;
+  const answers = useAnswers(chat, messageId);
   return (
     <aside className="lq-thread" aria-label={labels.thread}>
       <header className="lq-header">

@@ -143,6 +143,12 @@ await until(
   'the receipt is seen',
   () => list(grace).at(-1).read_by.length + list(grace).at(-2).read_by.length > 0,
 );
+assert(grace.chat.sendMessage('an answer', target.id));
+await until('the answer is stored', () => isLevel(grace));
+assert.deepEqual(
+  (await ada.chat.replies(target.id)).map(({ content }) => content),
+  ['an answer'],
+);
 server.kill('SIGTERM');
 await ended();
 assert(ada.codes.includes(1012), 'a stop in good order is told as one');

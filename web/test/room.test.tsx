@@ -223,11 +223,31 @@ describe('by keyboard', () => {
     expect(screen.queryByText(/Replying to/)).toBeNull();
   });
 
+  test('a thread has answers that the conversation does not hold', async () => {
+    const { server, pass } = await room((server) => {
+      const id = server.say('a question');
+      server.say('an answer', 2, id);
+    });
+    const other = { ...server.state()[1], id: 9_000, content: 'one that is not held' };
+    const answer = { ok: true, json: async () => ({ messages: [other], has_more: false, seq: 2 }) };
+    const asked = vi.spyOn(globalThis, 'fetch').mockResolvedValue(answer as Response);
+    await user.click(screen.getByRole('button', { name: '1 reply' }));
+    await pass(50);
+    const [url, request] = asked.mock.calls[0] ?? [];
+    const id = server.state()[0]?.id;
+    expect(url).toBe(`http://chat.test/api/conversations/77/messages/${id}/replies?limit=200`);
+    expect(request).toEqual({ headers: { Authorization: 'Bearer one' } });
+    const thread = within(screen.getByRole('complementary', { name: 'Thread' }));
+    expect(thread.getByText('one that is not held')).toBeTruthy();
+    expect(thread.getByText('an answer')).toBeTruthy();
+  });
+
   test('a thread stands beside the conversation', async () => {
     const { server, pass, container } = await room((server) => {
       const id = server.say('a question');
       server.say('an answer', 2, id);
     });
+    vi.spyOn(globalThis, 'fetch').mockRejectedValue(new Error('offline'));
     await user.click(screen.getByRole('button', { name: '1 reply' }));
     const thread = within(screen.getByRole('complementary', { name: 'Thread' }));
     expect(thread.getByText('an answer')).toBeTruthy();

@@ -148,6 +148,14 @@ describe('pages', () => {
     expect(ids()).toEqual([10, 30]);
   });
 
+  test('a message keeps its key when a page brings it again', () => {
+    timeline.reset(20);
+    timeline.expectPage();
+    run({ ...message(21, 30, 1), client_msg_id: 'mine' } as Event);
+    timeline.page(page(21, [past(30)]), 'newest', 0);
+    expect(timeline.get(30)?.key).toBe('mine');
+  });
+
   test('a page that does not adjoin the window is not laid in', () => {
     timeline.reset(200);
     timeline.expectPage();

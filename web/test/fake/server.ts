@@ -103,6 +103,7 @@ export class FakeServer {
   /** Events up to here are not stored any more. */
   forgotten = 0;
   isDown = false;
+  limits = { content_chars: 10_000, frame_bytes: 65_536 };
   /** Tokens that are taken, and whose they are. */
   readonly tokens = new Map<string, UserId>([
     ['one', 1],
@@ -323,7 +324,7 @@ export class FakeServer {
   };
 
   #greet(link: Link): void {
-    const limits = { content_chars: 10_000, frame_bytes: 65_536 };
+    const { limits } = this;
     const [conversation_id, user_id, seq, epoch] = [77, link.user, this.seq, this.epoch];
     link.tell({ type: 'hello', conversation_id, user_id, seq, epoch, heartbeat_ms: 25_000, limits });
     const online = [...new Set(this.links.map(({ user }) => user))];
