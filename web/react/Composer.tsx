@@ -72,6 +72,8 @@ export function Composer({ chat, replyTo = null, onReplied, onEditLast }: Compos
     const at = field.current?.selectionStart ?? text.length;
     typed(text.slice(0, at) + emoji + text.slice(at));
     setPicking(false);
+    // After the dialog has given the focus back to its button.
+    setTimeout(() => field.current?.focus());
   };
 
   return (
