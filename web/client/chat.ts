@@ -165,6 +165,7 @@ export class Chat {
     });
     if (!isTaken) return null;
     this.#signals.messageSent();
+    this.#keeps = 'newest';
     if (this.#timeline.hasNewer) this.#pager.ask('newest', 0);
     return key;
   };

@@ -54,7 +54,7 @@ const BLANK = {
 export function fromEvent(message: WireMessage, seq: number, client_msg_id: string | undefined): Message {
   const { id, content, parent_message_id, created_at, is_edited } = message;
   const sender = message.sender ?? NOBODY;
-  const key = client_msg_id ?? `m${id}`;
+  const key = client_msg_id ?? `#${id}`;
   return { ...BLANK, id, key, seq, content, sender, parent_message_id, created_at, is_edited, as_of: seq };
 }
 

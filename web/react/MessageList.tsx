@@ -9,6 +9,7 @@ import {
   useEffect,
   useLayoutEffect,
   useMemo,
+  useReducer,
   useRef,
   useState,
 } from 'react';
@@ -66,30 +67,47 @@ function useAnnouncement({ messages, userId, names }: ChatState): string {
   return text;
 }
 
-/** Whether the start, and only the start, of the list has moved since it was last rendered. */
-function useShift(messages: readonly Message[]): boolean {
-  const before = useRef(messages);
-  const [first, last] = [before.current[0]?.key, before.current.at(-1)?.key];
-  const isShifted =
-    first !== undefined && messages.length > 0 && first !== messages[0]?.key && last === messages.at(-1)?.key;
+/** On the way from one list to the next, the one in which only the start has moved. */
+function halfway(before: readonly Message[], after: readonly Message[]): readonly Message[] {
+  const [first, last] = [before[0]?.key, before.at(-1)?.key];
+  if (first === undefined || first === after[0]?.key || last === after.at(-1)?.key) return after;
+  const kept = after.findIndex(({ key }) => key === first);
+  if (kept > 0) return [...after.slice(0, kept), ...before];
+  const left = before.findIndex(({ key }) => key === after[0]?.key);
+  return left > 0 ? before.slice(left) : after;
+}
+
+/**
+ * The list to render, and whether its start has moved: the place is kept only when not both ends move at
+ * once. When they do, a list in between is rendered first, and never seen.
+ */
+function useShift(messages: readonly Message[]): readonly [readonly Message[], boolean] {
+  const rendered = useRef(messages);
+  const [, again] = useReducer((count: number) => count + 1, 0);
+  const before = rendered.current;
+  const next = halfway(before, messages);
+  const isSame = (at: number) => before.at(at)?.key === next.at(at)?.key;
+  const isShifted = before.length > 0 && next.length > 0 && !isSame(0) && isSame(-1);
   useLayoutEffect(() => {
-    before.current = messages;
-  }, [messages]);
-  return isShifted;
+    rendered.current = next;
+    if (next !== messages) again();
+  });
+  return [next, isShifted];
 }
 
 export function MessageList({ chat, onReply, onThread, editing = null, onEdit }: MessageListProps) {
   const { labels } = useTexts();
-  const { messages, hasMore, hasNewer, isLoading, unreadCount } = chat;
+  const { hasMore, hasNewer, isLoading, unreadCount } = chat;
+  const [messages, shift] = useShift(chat.messages);
   const list = useRef<VirtualizerHandle>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const isPinned = useRef(true);
+  const wantsEnd = useRef(false);
   const [isAtEnd, setAtEnd] = useState(true);
   const [active, setActive] = useState<string | null>(null);
   const [wanted, setWanted] = useState<number | null>(null);
   const [wantsFocus, setWantsFocus] = useState(false);
   const newFrom = useFirstUnread(chat);
-  const shift = useShift(messages);
   const announcement = useAnnouncement(chat);
   const latest = useRef(chat);
   latest.current = chat;
@@ -116,6 +134,15 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
     if (read && !read.is_read) now.sendReadReceipt(read.id);
   }, []);
 
+  // Whoever writes wants to see it, wherever they were. Keys of what this user did not write here begin with #.
+  const last = messages.at(-1);
+  const lastKey = useRef(last?.key);
+  useLayoutEffect(() => {
+    const isOwn = last?.sender.id === latest.current.userId && !last?.key.startsWith('#');
+    if (isOwn && last?.key !== lastKey.current) isPinned.current = true;
+    lastKey.current = last?.key;
+  }, [last]);
+
   // After each change: stay at the end, or go to what was asked for; then see what is in sight.
   useLayoutEffect(() => {
     const at = wanted === null ? -1 : messages.findIndex(({ id }) => id === wanted);
@@ -124,8 +151,12 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
       list.current?.scrollToIndex(at, { align: 'center' });
       setActive(messages[at]?.key ?? null);
       setWanted(null);
-    } else if (isPinned.current && wanted === null) toEnd();
-  }, [messages, wanted, toEnd]);
+    } else if (wanted === null && (isPinned.current || (wantsEnd.current && !hasNewer))) {
+      isPinned.current = true;
+      wantsEnd.current = false;
+      toEnd();
+    }
+  }, [messages, hasNewer, wanted, toEnd]);
   useEffect(look, [messages, hasMore, hasNewer, isLoading, look]);
   useEffect(() => {
     document.addEventListener('visibilitychange', look);
@@ -243,7 +274,7 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
           type="button"
           className="lq-button lq-jump"
           onClick={() => {
-            isPinned.current = true;
+            wantsEnd.current = hasNewer;
             if (hasNewer) void chat.jumpToNewest();
             else toEnd();
           }}
