@@ -65,6 +65,8 @@ export interface Snapshot {
   readonly hasMore: boolean;
   readonly hasNewer: boolean;
   readonly isLoading: boolean;
+  /** The key of the last message that was written here. */
+  readonly lastSent: string | null;
   /** The last event seen. */
   readonly seq: number;
   readonly contentCharsMax: number;
@@ -87,6 +89,7 @@ export class Chat {
   #epoch: string | null = null;
   #limits = EMPTY;
   #sends = 0;
+  #lastSent: string | null = null;
   #keeps: 'newest' | 'oldest' = 'newest';
   #snapshot: Snapshot;
   #told_at = 0;
@@ -166,6 +169,7 @@ export class Chat {
     if (!isTaken) return null;
     this.#signals.messageSent();
     this.#keeps = 'newest';
+    this.#lastSent = key;
     if (this.#timeline.hasNewer) this.#pager.ask('newest', 0);
     return key;
   };
@@ -484,6 +488,7 @@ export class Chat {
       hasMore: timeline.hasOlder,
       hasNewer: timeline.hasNewer,
       isLoading: this.#pager.isLoading,
+      lastSent: this.#lastSent,
       seq: timeline.seq,
       contentCharsMax: this.#limits.content_chars,
     };

@@ -134,14 +134,13 @@ export function MessageList({ chat, onReply, onThread, editing = null, onEdit }:
     if (read && !read.is_read) now.sendReadReceipt(read.id);
   }, []);
 
-  // Whoever writes wants to see it, wherever they were. Keys of what this user did not write here begin with #.
-  const last = messages.at(-1);
-  const lastKey = useRef(last?.key);
+  // Whoever writes wants to see it, wherever they were.
+  const { lastSent } = chat;
+  const sentBefore = useRef(lastSent);
   useLayoutEffect(() => {
-    const isOwn = last?.sender.id === latest.current.userId && !last?.key.startsWith('#');
-    if (isOwn && last?.key !== lastKey.current) isPinned.current = true;
-    lastKey.current = last?.key;
-  }, [last]);
+    if (sentBefore.current !== lastSent) wantsEnd.current = true;
+    sentBefore.current = lastSent;
+  }, [lastSent]);
 
   // After each change: stay at the end, or go to what was asked for; then see what is in sight.
   useLayoutEffect(() => {
