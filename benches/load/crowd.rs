@@ -21,11 +21,9 @@ const CONNECTING_MAX: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(20);
 
-/// Where a client connects.
+/// Where a client connects: path and query, with its token.
 #[derive(Debug, Clone)]
 pub struct Seat {
-    pub room: u32,
-    /// With its token.
     pub target: String,
 }
 
@@ -77,16 +75,27 @@ impl Crowd {
         self.begun.elapsed().as_nanos() as u64
     }
 
-    /// Connects all seats; returns when each is upgraded.
+    /// Connects all seats, some at a time; returns when each is upgraded.
     pub fn connect(
         &mut self,
         to: SocketAddr,
         seats: &[Seat],
         role: &mut impl Role,
     ) -> Result<(), Fail> {
+        self.connect_wave(to, seats, CONNECTING_MAX, role)
+    }
+
+    /// The same, with at most `at_a_time` connections that are not upgraded yet.
+    pub fn connect_wave(
+        &mut self,
+        to: SocketAddr,
+        seats: &[Seat],
+        at_a_time: usize,
+        role: &mut impl Role,
+    ) -> Result<(), Fail> {
         let goal = self.connected + seats.len();
         for seat in seats {
-            while self.clients.len() - self.connected >= CONNECTING_MAX {
+            while self.clients.len() - self.connected >= at_a_time {
                 self.pump(TICK, role)?;
             }
             self.open(to, seat)?;

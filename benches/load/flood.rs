@@ -73,7 +73,12 @@ pub struct Flood {
     own_back: u64,
     is_measuring: bool,
     is_over: bool,
+    /// A sender sends no more than this.
+    sent_max: u32,
     latency: Histogram<u64>,
+    /// Every so many messages, the id of one is kept; 0: none.
+    note_every: u32,
+    ids: Vec<Vec<u64>>,
 }
 
 /// What one member has heard, as a number and a digest of the order.
@@ -110,20 +115,27 @@ impl Flood {
             own_back: 0,
             is_measuring: false,
             is_over: false,
+            sent_max: u32::MAX,
             latency,
+            note_every: 0,
+            ids: vec![Vec::new(); shape.rooms as usize],
         })
+    }
+
+    /// Keeps the id of every so-many-th message of a sender, but not of its first ones.
+    pub fn noting_ids(mut self, every: u32) -> Flood {
+        self.note_every = every;
+        self
+    }
+
+    /// The ids that were kept, by room.
+    pub fn ids(self) -> Vec<Vec<u64>> {
+        self.ids
     }
 
     /// Warms up, measures, and waits until everything sent has come to everybody.
     pub fn run(&mut self, crowd: &mut Crowd, server: &Server, span: Span) -> Result<Outcome, Fail> {
-        if let Pace::Closed { in_flight } = self.pace {
-            let senders = (0..self.shape.clients()).filter(|&client| self.shape.sends(client));
-            for client in senders.collect::<Vec<_>>() {
-                for _ in 0..in_flight {
-                    self.say(client, crowd.now_ns(), &mut crowd.outgoing);
-                }
-            }
-        }
+        self.begin(crowd);
         let mut schedule = Schedule::new(self.shape, self.pace, crowd.now_ns());
         self.go_on(crowd, &mut schedule, span.warm_up)?;
         let (usage, begun) = (server.usage(), Instant::now());
@@ -164,11 +176,39 @@ impl Flood {
         Ok(())
     }
 
+    fn stamp(&self, client: u32, at_ns: u64) -> Stamp {
+        let number = self.sent[client as usize];
+        Stamp { room: self.shape.room_of(client), sender: client, number, at_ns }
+    }
+
     fn say(&mut self, client: u32, at_ns: u64, outgoing: &mut Outgoing) {
         self.sent[client as usize] += 1;
-        let number = self.sent[client as usize];
-        let room = self.shape.room_of(client);
-        outgoing.push(client, message(Stamp { room, sender: client, number, at_ns }));
+        outgoing.push(client, message(self.stamp(client, at_ns)));
+    }
+
+    /// Sends until every sender has sent `each`, without measuring.
+    pub fn fill(&mut self, crowd: &mut Crowd, each: u32) -> Result<(), Fail> {
+        self.sent_max = each;
+        self.begin(crowd);
+        let mut progress = Progress::new(self.deliveries);
+        while self.own_back < u64::from(each) * u64::from(self.shape.rooms * self.shape.senders) {
+            crowd.pump(TICK, self)?;
+            progress.show(self.deliveries);
+        }
+        progress.clear();
+        self.drain(crowd)?;
+        self.check()
+    }
+
+    fn begin(&mut self, crowd: &mut Crowd) {
+        let Pace::Closed { in_flight } = self.pace else { return };
+        for client in (0..self.shape.clients()).filter(|&client| self.shape.sends(client)) {
+            for _ in 0..in_flight.min(self.sent_max) {
+                self.sent[client as usize] += 1;
+                let stamp = self.stamp(client, crowd.now_ns());
+                crowd.outgoing.push(client, message(stamp));
+            }
+        }
     }
 
     /// Nobody sends any more: what is under way arrives.
@@ -227,18 +267,33 @@ impl Role for Flood {
         if self.is_measuring {
             self.latency.saturating_record(now_ns.saturating_sub(stamp.at_ns));
         }
-        if client % self.shape.members == 0 {
+        if client.is_multiple_of(self.shape.members) {
             let last = &mut self.last_of[stamp.sender as usize];
             self.disorder += u64::from(stamp.number != *last + 1);
             *last = stamp.number;
         }
+        if self.note_every > 0
+            && stamp.number % self.note_every == 0
+            && let Some(id) = id_of(text)
+        {
+            self.ids[stamp.room as usize].push(id);
+        }
         if stamp.sender == client {
             self.own_back += 1;
-            if matches!(self.pace, Pace::Closed { .. }) && !self.is_over {
+            let goes_on = !self.is_over && self.sent[client as usize] < self.sent_max;
+            if goes_on && matches!(self.pace, Pace::Closed { .. }) {
                 self.say(client, now_ns, say);
             }
         }
     }
+}
+
+/// The message's id in an event.
+fn id_of(text: &[u8]) -> Option<u64> {
+    let key = br#""message":{"id":"#;
+    let from = memchr::memmem::find(text, key)? + key.len();
+    let digits = text[from..].iter().take_while(|digit| digit.is_ascii_digit());
+    Some(digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0')))
 }
 
 /// Fixed times of an open loop, the senders in turn.
@@ -275,10 +330,6 @@ impl Schedule {
         let sender = self.senders[self.next as usize % self.senders.len()];
         self.next += 1;
         Some((sender, at_ns))
-    }
-
-    fn patience(&self, now_ns: u64) -> Duration {
-        Duration::from_nanos(self.due_ns().saturating_sub(now_ns)).min(TICK)
     }
 }
 

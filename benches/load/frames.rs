@@ -99,6 +99,13 @@ pub fn message(stamp: Stamp) -> Vec<u8> {
     frame
 }
 
+/// A text frame of a client.
+pub fn text(payload: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(&mut frame, 0x1, payload.as_bytes());
+    frame
+}
+
 /// Finds what a text frame is about.
 pub struct Reader {
     content: Finder<'static>,
@@ -125,6 +132,7 @@ impl Reader {
 
 /// The server's word for a kind of frame.
 pub fn is_kind(text: &[u8], kind: &str) -> bool {
-    let head = &text[..text.len().min(64)];
-    memchr::memmem::find(head, format!(r#""type":"{kind}""#).as_bytes()).is_some()
+    text.strip_prefix(br#"{"type":""#).is_some_and(|rest| {
+        rest.starts_with(kind.as_bytes()) && rest.get(kind.len()) == Some(&b'"')
+    })
 }

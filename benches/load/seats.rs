@@ -26,10 +26,10 @@ pub fn seats(shape: Shape, query: &str) -> Vec<Seat> {
 }
 
 pub fn seat(room: u32, user: u32, query: &str) -> Seat {
-    Seat { room, target: format!("/ws/chat/{}/?{query}token={}", room + 1, token(user)) }
+    Seat { target: format!("/ws/chat/{}/?{query}token={}", room + 1, token(user)) }
 }
 
-pub fn token(user: u32) -> String {
+fn token(user: u32) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let claims = Claims {
         token_type: "access",

@@ -69,7 +69,6 @@ impl Subject {
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-    pub admin: SocketAddr,
     data: PathBuf,
 }
 
@@ -96,7 +95,7 @@ impl Server {
         command.stderr(log);
         let child = on_core(Core::Server, || command.spawn())
             .context(&format!("starting {}", subject.name()))?;
-        let mut server = Server { child, address, admin, data };
+        let mut server = Server { child, address, data };
         server.wait_until_it_listens(folder)?;
         Ok(server)
     }

@@ -35,7 +35,7 @@ const BACKLOG: i32 = 4_096;
 const RING_ENTRIES: u32 = 64;
 /// The ring of a core's sockets. A receive takes a buffer when its bytes are there, so there are as many
 /// as sockets that say something at once.
-const RING_SIZES: RingSizes = RingSizes { entries: 4_096, buffers: 1_024, buffer_bytes: 4_096 };
+const RING_SIZES: RingSizes = RingSizes { entries: 4_096, buffers: 1_024, buffer_bytes: 1_024 };
 /// How often the start looks whether all cores are ready.
 const READY_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 /// Exit code after a panic (EX_SOFTWARE of sysexits.h).

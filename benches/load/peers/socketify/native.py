@@ -1,11 +1,14 @@
-"""A chat server on socketify, the CPython binding of uWebSockets, for loquat's load generator.
+"""A chat server on uWebSockets, driven from CPython through socketify's library, for loquat's load generator.
 
-Every text frame of a client goes to all sockets of its room, the sender's too, as it came. Nothing is checked
-(the token in the URL is ignored), parsed, stored or logged.
+A client's message goes to all sockets of its room, the sender's too, as an event of the guide's shape, so that a
+delivery is about as long as loquat's. The event is always the same but for the text, which is cut out of the frame by
+position: no JSON is parsed, and there are no ids, no clock and no store. Nothing is checked (the token in the URL is
+ignored) or logged, and frames that do not begin like a message are dropped.
 
-This is socketify with as little Python as it allows. Its classes make five objects for each message and poll
-libuv from asyncio; here cffi calls the same library directly. Per message that leaves one callback with two calls:
-the socket's topic, and uWebSockets' native publish. Subscribing, fan-out, framing, corking and the event loop are C++.
+This is socketify with as little Python as it allows, and so nearly the C++ library itself. Its classes make five
+objects for each message and poll libuv from asyncio; here cffi calls the same library directly. Per message that leaves
+one callback: a copy of the frame, one join of bytes, the socket's topic, and uWebSockets' native publish. Subscribing,
+fan-out, framing, corking and the event loop are C++.
 
 The order of a room is the same for all: one thread hands each message to the topic before the next is read, and
 uWebSockets drains every subscriber in that order. `uws_ws_publish` would leave out the sender; `uws_publish`, the
@@ -24,6 +27,14 @@ UNSENT_BYTES_MAX = 256 * 1024 * 1024
 BACKLOG = 65_535
 PLAIN = 0
 TOPIC_BYTES = 8
+# What a chat message begins with; behind it come the text, as a JSON string, and a brace.
+SAID = b'{"type":"chat_message","content":'
+TEXT_AT = len(SAID)
+EVENT_HEAD = b'{"type":"chat_message","seq":1,"message":{"id":1000001,"content":'
+EVENT_TAIL = (
+    b',"sender":{"id":1,"email":"ada@example.com","first_name":"Ada","last_name":"Lovelace"}'
+    b',"parent_message_id":null,"created_at":"2025-11-26T10:30:00.123Z","is_edited":false}}'
+)
 
 # A room's topic is its number in eight digits, so that the length need not be looked up. Kept here, since C++
 # holds bare pointers to them.
@@ -61,9 +72,20 @@ def on_open(ws, _):
 
 @ffi.callback("void(uws_websocket_t *, const char *, size_t, uws_opcode_t, void *)")
 def on_message(
-    ws, message, length, opcode, _, publish=lib.uws_publish, topic=lib.uws_ws_get_user_data
+    ws,
+    message,
+    length,
+    opcode,
+    _,
+    unpack=ffi.unpack,
+    join=b"".join,
+    publish=lib.uws_publish,
+    topic=lib.uws_ws_get_user_data,
 ):
-    publish(0, app, topic(0, ws), 8, message, length, opcode, False)
+    said = unpack(message, length)
+    if said[:TEXT_AT] == SAID:
+        event = join((EVENT_HEAD, said[TEXT_AT:-1], EVENT_TAIL))
+        publish(0, app, topic(0, ws), 8, event, len(event), opcode, False)
 
 
 @ffi.callback("void(uws_websocket_t *, int, const char *, size_t, void *)")

@@ -1,7 +1,9 @@
 // A chat server on Node's ws, for loquat's load generator: server.mjs PORT NODE_MODULES.
 //
-// Every text frame of a client goes to all sockets of its room, the sender's too, as it came. Nothing is checked
-// (the token in the URL is ignored), parsed, stored or logged, and nothing is compressed.
+// A client's message goes to all sockets of its room, the sender's too, as an event of the guide's shape, so that a
+// delivery is about as long as loquat's. The event is always the same but for the text, which is cut out of the frame by
+// position: no JSON is parsed, and there are no ids, no clock and no store. Nothing is checked (the token in the URL is
+// ignored), logged or compressed, and frames that do not begin like a message are dropped.
 //
 // A message's frame is made once for the room by ws's own Sender.frame; per socket remains a write. Sockets stay
 // corked until the turn of the event loop ends, so that what came together leaves in one system call.
@@ -17,6 +19,13 @@ const MESSAGE_BYTES_MAX = 64 * 1024
 const UNSENT_BYTES_MAX = 256 * 1024 * 1024
 const BACKLOG = 65_535
 const ROOM = /^\/ws\/chat\/([^/?]+)\/(?:\?|$)/
+// What a chat message begins with; behind it come the text, as a JSON string, and a brace.
+const SAID = Buffer.from('{"type":"chat_message","content":')
+const EVENT_HEAD = Buffer.from('{"type":"chat_message","seq":1,"message":{"id":1000001,"content":')
+const EVENT_TAIL = Buffer.from(
+  ',"sender":{"id":1,"email":"ada@example.com","first_name":"Ada","last_name":"Lovelace"}' +
+    ',"parent_message_id":null,"created_at":"2025-11-26T10:30:00.123Z","is_edited":false}}',
+)
 const FRAME = { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: true }
 
 const rooms = new Map()
@@ -39,8 +48,13 @@ function uncork() {
   }
 }
 
+function isMessage(data) {
+  return data.length > SAID.length && SAID.compare(data, 0, SAID.length) === 0
+}
+
 function publish(members, data) {
-  const frame = Buffer.concat(Sender.frame(data, FRAME))
+  const event = Buffer.concat([EVENT_HEAD, data.subarray(SAID.length, -1), EVENT_TAIL])
+  const frame = Buffer.concat(Sender.frame(event, FRAME))
   if (corked.length === 0) setImmediate(uncork)
   for (const socket of members) {
     if (socket.writableCorked === 0) {
@@ -65,7 +79,7 @@ server.on('upgrade', (request, socket, head) => {
   upgrader.handleUpgrade(request, socket, head, (client) => {
     const members = join(room, socket)
     client.on('message', (data, isBinary) => {
-      if (!isBinary) publish(members, data)
+      if (!isBinary && isMessage(data)) publish(members, data)
     })
     socket.on('close', () => members.delete(socket))
     // A connection that breaks is closed next; that suffices.

@@ -1,14 +1,20 @@
-//! What the Rust peers share: a listener, and rooms whose members each have a queue of what is not sent yet.
+//! What the Rust peers share: a listener, the event that a message becomes, and rooms whose members each have a queue
+//! of what is not sent yet.
+//!
+//! A member gets an event of the guide's shape, so that a delivery is about as long as loquat's. The event is always the
+//! same but for the text, which is cut out of the client's frame by position: no JSON is parsed, and there are no ids,
+//! no clock and no store. Nothing is checked (the token in the URL is ignored) or logged, and frames that do not begin
+//! like a message are dropped.
 //!
 //! One thread, no locks. A message is put into the queues of all members before the next one is read, so that the
-//! order of a room is the same for all. Nothing is checked, parsed, stored or logged, and the token in the URL is ignored.
-//! A member that leaves more than [`UNSENT_BYTES_MAX`] unread is ended, never skipped.
+//! order of a room is the same for all. A member that leaves more than [`UNSENT_BYTES_MAX`] unread is ended, never skipped.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -20,6 +26,14 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const UNSENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 const BACKLOG: u32 = 65_535;
 const ACCEPT_PAUSE_MS: u64 = 10;
+
+/// What a chat message begins with; behind it come the text, as a JSON string, and a brace.
+const SAID: &[u8] = br#"{"type":"chat_message","content":"#;
+pub const EVENT_HEAD: &str = r#"{"type":"chat_message","seq":1,"message":{"id":1000001,"content":"#;
+pub const EVENT_TAIL: &str = concat!(
+    r#","sender":{"id":1,"email":"ada@example.com","first_name":"Ada","last_name":"Lovelace"}"#,
+    r#","parent_message_id":null,"created_at":"2025-11-26T10:30:00.123Z","is_edited":false}}"#,
+);
 
 pub type Failure = Box<dyn Error + Send + Sync>;
 
@@ -99,6 +113,12 @@ impl<T> Rooms<T> {
         let key = members.borrow_mut().insert(Rc::clone(&member));
         Seat { members, key, member }
     }
+}
+
+/// Where in a chat message the text is, with its quotes; `None` if the frame is none.
+pub fn text_at(message: &[u8]) -> Option<Range<usize>> {
+    let is_one = message.starts_with(SAID) && message.ends_with(b"}");
+    is_one.then(|| SAID.len()..message.len() - 1)
 }
 
 /// The room of a path: `/ws/chat/{room}/`.

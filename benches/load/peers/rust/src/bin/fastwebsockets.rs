@@ -1,6 +1,6 @@
 //! A chat server on fastwebsockets, to compare loquat with. hyper makes the upgrade.
 //!
-//! The library's reader must not be cancelled, so each socket has a reading and a writing task. A message's frame is
+//! The library's reader must not be cancelled, so each socket has a reading and a writing task. An event's frame is
 //! made once for the whole room; a writer hands all that is queued to the kernel in vectored writes.
 
 use std::collections::VecDeque;
@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use loquat_peers::{Failure, MESSAGE_BYTES_MAX, Member, Rooms, room_of, run};
+use loquat_peers::{EVENT_HEAD, EVENT_TAIL, Failure, MESSAGE_BYTES_MAX, Member, Rooms};
+use loquat_peers::{room_of, run, text_at};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -35,6 +36,13 @@ fn encoded(mut frame: Frame<'_>) -> Bytes {
     let size = frame.write(&mut bytes).len();
     bytes.truncate(size);
     bytes.into()
+}
+
+/// The frame of the event that a message becomes.
+fn event_of(message: &[u8]) -> Option<Bytes> {
+    let text = &message[text_at(message)?];
+    let event = [EVENT_HEAD.as_bytes(), text, EVENT_TAIL.as_bytes()].concat();
+    Some(encoded(Frame::text(Payload::Owned(event))))
 }
 
 async fn serve(stream: TcpStream, rooms: Rc<Rooms<Bytes>>) -> Result<(), Failure> {
@@ -96,7 +104,11 @@ async fn read(
     loop {
         let frame = reader.read_frame(&mut owed).await?;
         match frame.opcode {
-            OpCode::Text => publish(encoded(Frame::text(Payload::Borrowed(&frame.payload)))),
+            OpCode::Text => {
+                if let Some(event) = event_of(&frame.payload) {
+                    publish(event);
+                }
+            }
             OpCode::Close => return Ok(()),
             _ => {}
         }

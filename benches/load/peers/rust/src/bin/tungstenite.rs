@@ -1,12 +1,13 @@
 //! A chat server on tokio-tungstenite, to compare loquat with.
 //!
 //! One task for each socket: it reads as long as there is something to read, then feeds all that is queued into
-//! the library's buffer and flushes once.
+//! the library's buffer and flushes once. An event is one string for the whole room.
 
 use std::rc::Rc;
 
 use futures_util::{SinkExt, StreamExt};
-use loquat_peers::{Failure, MESSAGE_BYTES_MAX, Rooms, room_of, run};
+use loquat_peers::{EVENT_HEAD, EVENT_TAIL, Failure, MESSAGE_BYTES_MAX, Rooms};
+use loquat_peers::{room_of, run, text_at};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::accept_hdr_async_with_config;
@@ -39,6 +40,11 @@ async fn upgrade(stream: TcpStream) -> Result<(WebSocketStream<TcpStream>, Strin
     Ok((socket, room.ok_or("no room")?))
 }
 
+fn event_of(message: &str) -> Option<Utf8Bytes> {
+    let text = &message[text_at(message.as_bytes())?];
+    Some([EVENT_HEAD, text, EVENT_TAIL].concat().into())
+}
+
 async fn serve(stream: TcpStream, rooms: Rc<Rooms<Utf8Bytes>>) -> Result<(), Failure> {
     let (mut socket, room) = upgrade(stream).await?;
     let seat = rooms.join(&room);
@@ -48,14 +54,16 @@ async fn serve(stream: TcpStream, rooms: Rc<Rooms<Utf8Bytes>>) -> Result<(), Fai
             biased;
             message = socket.next() => {
                 // Pings and closes are answered by the library.
-                if let Message::Text(text) = message.ok_or("ended")?? {
-                    seat.publish(&text, text.len());
+                if let Message::Text(message) = message.ok_or("ended")??
+                    && let Some(event) = event_of(&message)
+                {
+                    seat.publish(&event, event.len());
                 }
             }
             () = seat.member.woken() => {
                 seat.member.take(&mut batch)?;
-                for text in batch.drain(..) {
-                    socket.feed(Message::Text(text)).await?;
+                for event in batch.drain(..) {
+                    socket.feed(Message::Text(event)).await?;
                 }
                 socket.flush().await?;
             }
