@@ -16,5 +16,5 @@ export default defineConfig({
     },
   },
   // No test waits; one that takes long was not given the processor.
-  test: { include: ['test/**/*.test.{ts,tsx}'], restoreMocks: true, testTimeout: 120_000 },
+  test: { include: ['test/**/*.test.{ts,tsx}'], pool: 'threads', restoreMocks: true, testTimeout: 120_000 },
 });

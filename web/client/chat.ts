@@ -90,6 +90,7 @@ export class Chat {
   #limits = EMPTY;
   #sends = 0;
   #lastSent: string | null = null;
+  #follows = true;
   #keeps: 'newest' | 'oldest' = 'newest';
   #snapshot: Snapshot;
   #told_at = 0;
@@ -168,7 +169,6 @@ export class Chat {
     });
     if (!isTaken) return null;
     this.#signals.messageSent();
-    this.#keeps = 'newest';
     this.#lastSent = key;
     if (this.#timeline.hasNewer) this.#pager.ask('newest', 0);
     return key;
@@ -220,14 +220,12 @@ export class Chat {
   loadOlder = (): Promise<void> => {
     const first = this.#timeline.messages()[0];
     if (!first || !this.#timeline.hasOlder) return Promise.resolve();
-    this.#keeps = 'oldest';
     return this.#pager.ask('before', first.id);
   };
 
   loadNewer = (): Promise<void> => {
     const last = this.#timeline.messages().at(-1);
     if (!last || !this.#timeline.hasNewer) return Promise.resolve();
-    this.#keeps = 'newest';
     return this.#pager.ask('after', last.id);
   };
 
@@ -235,14 +233,12 @@ export class Chat {
   jumpTo = (messageId: number): Promise<void> =>
     this.#timeline.get(messageId) ? Promise.resolve() : this.#pager.ask('around', messageId);
 
-  jumpToNewest = (): Promise<void> => {
-    this.#keeps = 'newest';
-    return this.#timeline.hasNewer ? this.#pager.ask('newest', 0) : Promise.resolve();
-  };
+  jumpToNewest = (): Promise<void> =>
+    this.#timeline.hasNewer ? this.#pager.ask('newest', 0) : Promise.resolve();
 
   /** Whether the newest messages are looked at: the other end of the window is then dropped first. */
   follow = (isAtEnd: boolean): void => {
-    this.#keeps = isAtEnd ? 'newest' : 'oldest';
+    this.#follows = isAtEnd;
   };
 
   /** The messages that answer this one, held or not, oldest first; asked for over HTTP. */
@@ -346,6 +342,8 @@ export class Chat {
         break;
       case 'history':
         for (const { sender } of frame.messages) this.#people.named(sender);
+        // What was asked for stays; the other end gives way.
+        this.#keeps = this.#pager.place === 'before' ? 'oldest' : 'newest';
         this.#pager.answered(frame);
         break;
       case 'resumed':
@@ -401,13 +399,13 @@ export class Chat {
     this.#epoch = epoch;
     this.#timeline.reset(seq);
     this.#outbox.seen(seq, undefined);
-    this.#keeps = 'newest';
     this.#pager.ask('newest', 0);
     this.#flush();
   }
 
   #event(event: Event): void {
     const outcome = this.#timeline.apply(event);
+    if (!this.#timeline.hasNewer) this.#keeps = this.#follows ? 'newest' : 'oldest';
     if (outcome === 'gap') this.#connection.again('gap');
     const isMessage = event.type === 'chat_message';
     const ref = isMessage ? event.client_msg_id : undefined;

@@ -34,6 +34,10 @@ export class Pager {
     this.#means = means;
   }
 
+  get place(): Place | null {
+    return this.#question?.place ?? null;
+  }
+
   get isLoading(): boolean {
     return this.#question !== null;
   }

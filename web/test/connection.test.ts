@@ -42,6 +42,33 @@ describe('connecting', () => {
     expect(sentUp('history')).toHaveLength(2);
   });
 
+  test('a window smaller than the conversation can be moved to its start and back', async () => {
+    for (let count = 1; count <= 300; count += 1) server.say(`m${count}`);
+    const { chat } = client(server, { pageMessages: 30, messagesMax: 100 });
+    chat.start();
+    await pass(100);
+    // As a list does that is looked at elsewhere than at its end.
+    chat.follow(false);
+    for (let page = 0; chat.snapshot().hasMore; page += 1) {
+      expect(page).toBeLessThan(15);
+      await Promise.all([chat.loadOlder(), pass(100)]);
+      chat.follow(false);
+    }
+    expect([contents(chat)[0], chat.snapshot().hasNewer]).toEqual(['m1', true]);
+    for (let page = 0; chat.snapshot().hasNewer; page += 1) {
+      expect(page).toBeLessThan(15);
+      await Promise.all([chat.loadNewer(), pass(100)]);
+      chat.follow(false);
+    }
+    expect(contents(chat).at(-1)).toBe('m300');
+    expect(contents(chat).length).toBeLessThanOrEqual(100);
+    // Who looks at older messages does not lose them to newer ones.
+    const first = contents(chat)[0];
+    for (let count = 0; count < 50; count += 1) server.say('news');
+    await pass(200);
+    expect([contents(chat)[0], chat.snapshot().hasNewer]).toEqual([first, true]);
+  });
+
   test('after a break it goes on where it was, without asking for the past', async () => {
     const { chat } = client(server);
     chat.start();
