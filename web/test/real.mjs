@@ -134,15 +134,16 @@ const [target, doomed] = [list(ada)[0], list(grace).find(({ content }) => conten
 ada.chat.editMessage(target.id, 'ada 0, edited');
 grace.chat.sendReaction(target.id, '👍');
 grace.chat.deleteMessage(doomed.id);
-ada.chat.sendReadReceipt(list(ada).at(-1).id);
+write(grace, 'please read this');
 await until('the changes are seen', () => {
   const [seen, gone] = [target.id, doomed.id].map((id) => list(grace).find((message) => message.id === id));
   return seen.content === 'ada 0, edited' && seen.reactions['👍']?.length === 1 && gone.is_deleted;
 });
-await until(
-  'the receipt is seen',
-  () => list(grace).at(-1).read_by.length + list(grace).at(-2).read_by.length > 0,
-);
+const named = (one) => list(one).find(({ content, id }) => content === 'please read this' && id > 0);
+await until('the message is there', () => named(ada) && named(grace));
+assert.deepEqual(named(grace).read_by, [], 'nobody has read it yet');
+ada.chat.sendReadReceipt(named(ada).id);
+await until('the receipt is seen', () => named(grace).read_by.includes(ada.chat.snapshot().userId));
 assert(grace.chat.sendMessage('an answer', target.id));
 await until('the answer is stored', () => isLevel(grace));
 assert.deepEqual(
