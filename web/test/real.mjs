@@ -22,13 +22,19 @@ const url = `http://127.0.0.1:${port}`;
 let server;
 process.on('exit', () => server?.kill('SIGKILL'));
 
-function freePort() {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port: free } = probe.address();
-      probe.close(() => resolve(free));
+/**
+ * Below the ports that outgoing connections take, so that nobody takes it while the server is down: not even
+ * a client that tries to come back, and would then be connected to itself.
+ */
+async function freePort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const isFree = await new Promise((resolve) => {
+      const probe = createServer().once('error', () => resolve(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
     });
-  });
+    if (isFree) return port;
+  }
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -42,8 +48,15 @@ async function until(what, holds) {
 }
 
 async function start() {
-  server = spawn(binary, ['demo', '--port', String(port), '--data', data], { stdio: 'ignore' });
+  server = spawn(binary, ['demo', '--port', String(port), '--data', data], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  server.stderr.on('data', (text) => {
+    said = `${said}${text}`.slice(-4_000);
+  });
   await until('the server is ready', async () => {
+    assert(server.exitCode === null, `the server has ended: ${said}`);
     const answer = await fetch(`${url}/readyz`).catch(() => null);
     return answer?.status === 200;
   });
