@@ -105,7 +105,7 @@ fn stored(id: u64) -> Record {
     let body = MessageBody {
         id: MessageId(id),
         ordinal: id - 1,
-        sender: sender(id),
+        sender: sender(id).into(),
         content: CONTENT.to_owned(),
         parent: None,
         client_msg_id: None,

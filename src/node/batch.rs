@@ -1,8 +1,9 @@
 //! Batches: what one turn says to one conversation, encoded once.
 //!
-//! A batch is one contiguous buffer cut into segments, each with an audience. A member who gets all
-//! of it holds one reference; another gets the runs of segments that are meant for it. Inside a core
-//! a batch is shared by `Rc`; between cores by `Arc`, counted once per core.
+//! A batch is one buffer cut into segments, each with an audience. A member who gets all of it holds one
+//! reference; another gets the runs of segments that are meant for it. The copies that only a sender's own
+//! sockets get lie behind all others, so that they do not cut up what everybody else is sent. Inside a
+//! core a batch is shared by `Rc`; between cores by `Arc`, counted once per core.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,11 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// Only a sender's own sockets.
+    fn is_own(&self) -> bool {
+        matches!(self, Audience::OnlyV2Of(_))
+    }
+
     pub fn includes(&self, user: &UserId, version: Version) -> bool {
         match self {
             Audience::All => true,
@@ -58,6 +64,8 @@ impl std::ops::AddAssign for Frames {
 
 #[derive(Debug)]
 struct Segment {
+    /// In `bytes`; in `own` for a sender's copies, until the batch is taken.
+    start: usize,
     end: usize,
     audience: Audience,
     keep: Keep,
@@ -83,6 +91,8 @@ impl Segment {
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
+    /// What is for a sender's own sockets alone, until the batch is taken.
+    own: Vec<u8>,
     segments: Vec<Segment>,
     through: Seq,
 }
@@ -90,30 +100,44 @@ pub struct Batch {
 impl Batch {
     /// Appends the frame of a signal, which `encode` writes.
     pub fn push(&mut self, audience: Audience, keep: Keep, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(&mut self.bytes);
-        self.ends_here(audience, keep, Frames { events: 0, signals: 1 });
+        self.add(audience, keep, Frames { events: 0, signals: 1 }, encode);
     }
 
     /// Appends the frame of an event, which is never left out.
     pub fn push_event(&mut self, audience: Audience, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(&mut self.bytes);
-        self.ends_here(audience, Keep::Always, Frames { events: 1, signals: 0 });
+        self.add(audience, Keep::Always, Frames { events: 1, signals: 0 }, encode);
     }
 
-    fn ends_here(&mut self, audience: Audience, keep: Keep, frames: Frames) {
-        let end = self.bytes.len();
+    fn add(
+        &mut self,
+        audience: Audience,
+        keep: Keep,
+        frames: Frames,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let out = if audience.is_own() { &mut self.own } else { &mut self.bytes };
+        let start = out.len();
+        encode(out);
+        let end = out.len();
         match self.segments.last_mut() {
             Some(last) if last.audience == audience && last.is_like(keep, frames) => {
                 last.end = end;
                 last.frames += frames;
             }
-            _ => self.segments.push(Segment { end, audience, keep, frames }),
+            _ => self.segments.push(Segment { start, end, audience, keep, frames }),
         }
     }
 
     /// Takes what there is; who gets it has every event up to `through`.
     pub fn take(&mut self, through: Seq) -> Batch {
-        Batch { through, ..std::mem::take(self) }
+        let mut batch = Batch { through, ..std::mem::take(self) };
+        let shared_bytes = batch.bytes.len();
+        batch.bytes.append(&mut batch.own);
+        for segment in batch.segments.iter_mut().filter(|segment| segment.audience.is_own()) {
+            segment.start += shared_bytes;
+            segment.end += shared_bytes;
+        }
+        batch
     }
 
     pub fn through(&self) -> Seq {
@@ -121,7 +145,7 @@ impl Batch {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.segments.is_empty()
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -138,25 +162,24 @@ impl Batch {
         mut run: impl FnMut(usize, usize),
     ) -> Frames {
         let mut frames = Frames::default();
-        let mut start = 0;
-        let mut open: Option<usize> = None;
+        let mut open: Option<(usize, usize)> = None;
         for segment in &self.segments {
-            let wanted = segment.is_for(level) && segment.audience.includes(user, version);
-            if wanted {
-                frames += segment.frames;
+            if !segment.is_for(level) || !segment.audience.includes(user, version) {
+                continue;
             }
-            match (wanted, open) {
-                (true, None) => open = Some(start),
-                (false, Some(from)) => {
-                    run(from, start);
-                    open = None;
+            frames += segment.frames;
+            open = match open {
+                Some((from, to)) if to == segment.start => Some((from, segment.end)),
+                before => {
+                    if let Some((from, to)) = before {
+                        run(from, to);
+                    }
+                    Some((segment.start, segment.end))
                 }
-                _ => {}
-            }
-            start = segment.end;
+            };
         }
-        if let Some(from) = open {
-            run(from, start);
+        if let Some((from, to)) = open {
+            run(from, to);
         }
         frames
     }
@@ -222,6 +245,24 @@ mod tests {
         batch
     }
 
+    #[test]
+    fn own_copies_do_not_cut_up_what_the_others_get() {
+        let mut batch = Batch::default();
+        for sender in 1..=3 {
+            let own = Audience::OnlyV2Of(user(sender));
+            batch.push_event(own, |out| out.extend(format!("[own {sender}]").bytes()));
+            let others = Audience::AllButV2Of(user(sender));
+            batch.push_event(others, |out| out.extend(format!("[{sender}]").bytes()));
+        }
+        let batch = batch.take(Seq(3));
+        let check = |number, version, expected: &[&str]| {
+            assert_eq!(view(&batch, number, version, Level::Level), expected);
+        };
+        check(9, Version::V2, &["[1][2][3]"]);
+        check(1, Version::V1, &["[1][2][3]"]);
+        check(2, Version::V2, &["[1]", "[own 2]", "[3]"]);
+    }
+
     fn view(batch: &Batch, number: u64, version: Version, level: Level) -> Vec<String> {
         let mut runs = Vec::new();
         batch.runs_for(&user(number), version, level, |from, to| {
@@ -235,6 +276,7 @@ mod tests {
         let mut batch = sample();
         batch.push_event(Audience::All, |out| out.extend(b"e"));
         batch.push_event(Audience::OnlyV2Of(user(2)), |out| out.extend(b"f"));
+        let batch = batch.take(Seq(0));
         let check = |number, version, level, events, signals| {
             let frames = batch.runs_for(&user(number), version, level, |_, _| {});
             assert_eq!(frames, Frames { events, signals }, "{number} {version:?}");
@@ -246,14 +288,14 @@ mod tests {
 
     #[test]
     fn each_socket_sees_its_own_runs() {
-        let batch = sample();
+        let batch = sample().take(Seq(0));
         let check = |number, version, level, expected: &[&str]| {
             assert_eq!(view(&batch, number, version, level), expected, "{number} {version:?}");
         };
         check(1, Version::V1, Level::Level, &["aa", "restz"]);
-        check(2, Version::V2, Level::Level, &["aatown", "z"]);
-        check(2, Version::V1, Level::Level, &["aat", "restz"]);
-        check(3, Version::V2, Level::Level, &["aat", "restz"]);
+        check(2, Version::V2, Level::Level, &["aat", "own", "z"]);
+        check(2, Version::V1, Level::Level, &["aatrestz"]);
+        check(3, Version::V2, Level::Level, &["aatrestz"]);
         check(3, Version::V2, Level::Behind, &["aa", "restz"]);
     }
 
@@ -262,8 +304,9 @@ mod tests {
         let mut batch = sample();
         batch.push_event(Audience::All, |out| out.extend(b"event"));
         batch.push(Audience::All, Keep::Always, |out| out.extend(b"read"));
+        let batch = batch.take(Seq(0));
         assert_eq!(view(&batch, 3, Version::V1, Level::Following), ["aa", "restz", "read"]);
-        assert_eq!(view(&batch, 3, Version::V1, Level::Level), ["aat", "restzeventread"]);
+        assert_eq!(view(&batch, 3, Version::V1, Level::Level), ["aatrestzeventread"]);
     }
 
     #[test]
