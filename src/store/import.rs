@@ -27,6 +27,7 @@ use super::error::{StoreError, ValueError};
 use super::files;
 use super::gather::{At, Gathered, gather};
 use super::keys::{Key, KeyReader, Kind};
+use super::pages::Pages;
 use super::read::Shared;
 use super::values::{self, ValueReader, ValueWriter};
 
@@ -272,6 +273,22 @@ pub fn finish_all(shared: &Shared, directory: &Path) -> Result<(), StoreError> {
     }
     while imports.step(shared, &NEVER)? {}
     remove_all(directory)
+}
+
+/// Files of imports that pages do not have yet and that are not there.
+pub fn files_due(pages: &Pages, directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let prefix = Key::new(Kind::Import);
+    let mut due = Vec::new();
+    for pair in pages.scan(&prefix) {
+        let (key, value) = pair?;
+        let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
+        let (state, pending) = read(conversation, &value)?;
+        let path = file_of(directory, pending.import.number);
+        if state == State::Pending && !path.exists() {
+            due.push(path);
+        }
+    }
+    Ok(due)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

@@ -105,9 +105,13 @@ impl Pages {
         self.tree.range(prefix.as_ref()..=to.as_ref()).rev().map(|pair| Ok(pair?))
     }
 
-    /// Every pair there is.
-    pub fn all(&self) -> impl Iterator<Item = Result<Pair, StoreError>> {
-        self.tree.iter().map(|pair| Ok(pair?))
+    /// Pairs from `from` on and below `to`; both ends can be read.
+    pub fn between(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<Pair, StoreError>> + use<> {
+        self.tree.range(from..to).map(|pair| Ok(pair?))
     }
 
     /// Puts a small batch in; on disk only after [`Pages::sync`].

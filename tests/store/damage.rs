@@ -134,15 +134,10 @@ fn damaged_pages_are_refused_named_or_made_again_from_the_journal() {
         fs::write(store.path().join("pages/db"), &bytes).unwrap();
         let report = verify(store.path());
         seen += u32::from(!report.as_ref().is_ok_and(|report| *report == sound));
-        match report {
-            Err(OpenError::Pages { path, .. }) => assert!(path.ends_with("pages")),
-            Err(other) => panic!("{other}"),
-            Ok(report) if report.is_whole() => {
-                // sled may have opened as it was at an earlier time: the journal knows the rest.
-                assert_eq!(last_seq(store.path()).unwrap(), 2_000, "byte {position}");
-                assert_eq!(verify(store.path()).unwrap().events, 2_000);
-            }
-            Ok(_) => {}
+        if report.unwrap().is_whole() {
+            // sled may have opened as it was at an earlier time: the journal knows the rest.
+            assert_eq!(last_seq(store.path()).unwrap(), 2_000, "byte {position}");
+            assert_eq!(verify(store.path()).unwrap().events, 2_000);
         }
     }
     assert!(seen > 0);
