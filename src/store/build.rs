@@ -436,7 +436,11 @@ mod tests {
     }
 
     fn tree(pages: &Pages) -> Vec<(Vec<u8>, Vec<u8>)> {
-        pages.all().map(|pair| pair.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+        pages
+            .between(&[], &[u8::MAX])
+            .map(|pair| pair.unwrap())
+            .map(|(k, v)| (k.to_vec(), v.to_vec()))
+            .collect()
     }
 
     /// Builds both segments; the second is begun so many changes deep before, as a crash leaves it.

@@ -416,7 +416,7 @@ mod tests {
     type Contents = (Vec<(Vec<u8>, Vec<u8>)>, Vec<Vec<u8>>);
 
     fn contents(pages: &Pages, segments: &SegmentDirectory) -> Contents {
-        let values = pages.all().map(|pair| pair.unwrap());
+        let values = pages.between(&[], &[u8::MAX]).map(|pair| pair.unwrap());
         let files = (1..=3).map(|number| segments.read(number).unwrap());
         (values.map(|(k, v)| (k.to_vec(), v.to_vec())).collect(), files.collect())
     }

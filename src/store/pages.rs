@@ -43,8 +43,10 @@ impl Pages {
 
     pub fn open(directory: &Path, cache_bytes: u64) -> Result<Pages, OpenError> {
         let fails = |reason: String| OpenError::Pages { path: directory.to_owned(), reason };
-        files::create_directory(directory).map_err(OpenError::io("creating", directory))?;
         check_no_blobs(directory)?;
+        if !Pages::file_of(directory).exists() {
+            create(directory, cache_bytes)?;
+        }
         let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
         check_no_blobs(directory)?;
         let path = Pages::file_of(directory);
@@ -143,6 +145,26 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Sto
     catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(StoreError::Panicked))
 }
 
+/// sled syncs neither its settings nor the names of its files. So it makes them aside, and the directory
+/// gets its name when all of it is on disk.
+fn create(directory: &Path, cache_bytes: u64) -> Result<(), OpenError> {
+    let unnamed = directory.with_extension(files::UNNAMED);
+    let io = |what| OpenError::io(what, &unnamed);
+    if unnamed.exists() {
+        fs::remove_dir_all(&unnamed).map_err(io("clearing"))?;
+    }
+    files::create_directory(&unnamed).map_err(io("creating"))?;
+    let made = open_guarded(&unnamed, cache_bytes).and_then(|tree| {
+        tree.flush().map_err(|error| error.to_string())?;
+        Ok(drop(tree))
+    });
+    made.map_err(|reason| OpenError::Pages { path: unnamed.clone(), reason })?;
+    protect(&unnamed).map_err(io("protecting"))?;
+    fs::rename(&unnamed, directory).map_err(OpenError::io("naming", directory))?;
+    let parent = directory.parent().unwrap_or(directory);
+    files::sync_directory(parent).map_err(OpenError::io("syncing", parent))
+}
+
 fn open_patiently(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let mut tries = 0;
     loop {
@@ -180,12 +202,13 @@ fn check_no_blobs(directory: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// sled makes its files with the process's mask; only we may read them.
+/// sled makes its files with the process's mask; only we may read them. All of them are on disk on return.
 fn protect(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
         fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+        File::open(entry.path())?.sync_all()?;
     }
     files::sync_directory(directory)
 }

@@ -1,16 +1,19 @@
 //! Opens what a power loss left, and looks for everything that was told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use loquat::model::*;
-use loquat::store::{ReadHandle, Store, verify};
+use loquat::store::{ReadHandle, Store, StoreSettings, verify};
 
 use super::disk::{Disk, Fate};
 use super::plan::{Plan, Sum};
 use super::record::{Recording, settings_of};
-use crate::dice::Dice;
 use crate::rig::{conversation, start, stop};
+
+/// No start takes so long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub enum Outcome {
     /// No more is there than what was told.
@@ -44,26 +47,50 @@ pub fn check(disk: &Disk, recording: &Recording, fate: &Fate) -> Result<Outcome,
     let directory = place.path().join("store");
     std::fs::create_dir(&directory).unwrap();
     disk.leave(fate, &directory);
-    let looked = catch_unwind(AssertUnwindSafe(|| look(disk, recording, fate, &directory)));
-    let outcome = looked.unwrap_or_else(|_| Err("it panicked".to_owned()));
+    let outcome = in_time(Look::new(disk, recording, fate), directory);
     if outcome.is_err() && std::env::var_os("LOQUAT_POWER_KEEP").is_some() {
         println!("kept: {}", place.keep().display());
     }
     outcome
 }
 
-fn look(
-    disk: &Disk,
-    recording: &Recording,
-    fate: &Fate,
-    directory: &Path,
-) -> Result<Outcome, String> {
-    let settings = settings_of(&recording.lives[0]);
+/// What has to be there.
+#[derive(Debug, Clone)]
+struct Look {
+    seed: u64,
+    settings: StoreSettings,
+    sent: u64,
+    told: u64,
+    leased: u64,
+    goes_on: bool,
+}
+
+impl Look {
+    fn new(disk: &Disk, recording: &Recording, fate: &Fate) -> Look {
+        let Disk { sent, told, leased, .. } = *disk;
+        let (seed, settings) = (recording.seed, settings_of(&recording.lives[0]));
+        Look { seed, settings, sent, told, leased, goes_on: fate.seed().is_multiple_of(6) }
+    }
+}
+
+/// A store that never opens is as bad as one that does not.
+fn in_time(disk: Look, directory: PathBuf) -> Result<Outcome, String> {
+    let (answer, answered) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let looked = catch_unwind(AssertUnwindSafe(|| look(&disk, &directory)));
+        // Who asked may have given up.
+        let _ = answer.send(looked.unwrap_or_else(|_| Err("it panicked".to_owned())));
+    });
+    answered.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("it hangs".to_owned()))
+}
+
+fn look(disk: &Look, directory: &Path) -> Result<Outcome, String> {
+    let settings = disk.settings;
     let opened = Store::open(directory, settings).map_err(|error| error.to_string())?;
-    let records = holds(disk, recording.seed, &opened.read_handle())?;
+    let records = holds(disk, &opened.read_handle())?;
     drop(opened);
     sound(directory)?;
-    if !Dice::new(format!("{fate:?}").len() as u64 ^ disk.told).roll(6).is_multiple_of(6) {
+    if !disk.goes_on {
         return Ok(if records > disk.told { Outcome::More } else { Outcome::Told });
     }
     let (running, mut shards) = start(directory, settings, 1);
@@ -72,7 +99,7 @@ fn look(
     if ids < disk.leased {
         return Err(format!("ids are leased from {ids} on, and {} were before", disk.leased));
     }
-    for record in Plan::new(recording.seed).skip(records as usize).take(20) {
+    for record in Plan::new(disk.seed).skip(records as usize).take(20) {
         shards[0].append(record);
     }
     shards[0].wait_durable();
@@ -88,11 +115,11 @@ fn sound(directory: &Path) -> Result<(), String> {
 
 /// Everything that was told is there, in order, once, and nothing that was never sent; all of it is what one
 /// run of records adds up to. Gives how many.
-fn holds(disk: &Disk, seed: u64, read: &ReadHandle) -> Result<u64, String> {
+fn holds(disk: &Look, read: &ReadHandle) -> Result<u64, String> {
     let header = |id: u64| read.header(&conversation(id)).unwrap().last_seq.0;
     let ids = 1..=super::plan::CONVERSATIONS;
     let stored: u64 = ids.clone().map(header).sum();
-    let mut plan = Plan::new(seed);
+    let mut plan = Plan::new(disk.seed);
     let mut records = 0;
     while plan.seqs().values().sum::<u64>() < stored || records < disk.told {
         if records >= disk.sent {
@@ -101,7 +128,7 @@ fn holds(disk: &Disk, seed: u64, read: &ReadHandle) -> Result<u64, String> {
         plan.next();
         records += 1;
     }
-    let sum = Sum::of(seed, records);
+    let sum = Sum::of(disk.seed, records);
     for id in ids {
         let expected = sum.events.get(&id).map_or(&[][..], Vec::as_slice);
         if header(id) != expected.len() as u64 {
@@ -113,7 +140,7 @@ fn holds(disk: &Disk, seed: u64, read: &ReadHandle) -> Result<u64, String> {
         }
         events(read, id, expected, &sum)?;
     }
-    directory(read, &Sum::of(seed, disk.told), &sum)?;
+    directory(read, &Sum::of(disk.seed, disk.told), &sum)?;
     Ok(records)
 }
 

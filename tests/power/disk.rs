@@ -84,6 +84,10 @@ pub struct Fate {
 }
 
 impl Fate {
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub fn roll(dice: &mut Dice) -> Fate {
         Fate {
             seed: dice.next(),
@@ -237,6 +241,15 @@ impl Naming {
         }
         if let Some((path, entry)) = &self.given {
             names.insert(path.clone(), *entry);
+        }
+        // What lies in a directory goes with it.
+        if let (Some(from), Some((to, Entry::Directory))) = (&self.gone, &self.given) {
+            let inside: Vec<PathBuf> =
+                names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            for path in inside {
+                let entry = names.remove(&path).expect("it was listed");
+                names.insert(to.join(path.strip_prefix(from).expect("it is below")), entry);
+            }
         }
     }
 }

@@ -70,6 +70,22 @@ impl Recording {
         counts
     }
 
+    /// As if files whose names begin so had never been synced.
+    pub fn forget_syncs_of(&mut self, name: &str) {
+        let is_it =
+            |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(name));
+        let mut inodes = Vec::new();
+        for step in &self.steps {
+            if let Step::Enter { call: Call::Create { path, inode }, .. } = step
+                && is_it(path)
+            {
+                inodes.push(*inode);
+            }
+        }
+        let is_forgotten = |step: &Step| matches!(step, Step::Enter { call: Call::Sync { inode }, .. } if inodes.contains(inode));
+        self.steps.retain(|step| !is_forgotten(step));
+    }
+
     /// Points of the run, half of them right behind a call that changes what is durable or has which name.
     pub fn points(&self, count: usize, dice: &mut Dice) -> Vec<usize> {
         let is_turn = |(_, step): &(usize, &Step)| matches!(step, Step::Enter { call, .. } if !matches!(call, Call::Write { .. } | Call::Said(_)));

@@ -96,7 +96,7 @@ pub fn parse(log: File, root: &Path, said: &Path, steps: &mut Vec<Step>) {
 impl Reader<'_> {
     /// Which names lead where when the next process begins.
     fn go_on(&mut self) {
-        for step in self.steps.iter() {
+        for step in &*self.steps {
             let Step::Enter { id, call } = step else { continue };
             self.next_id = self.next_id.max(id + 1);
             match call {
@@ -104,11 +104,7 @@ impl Reader<'_> {
                     self.names.insert(path.clone(), *inode);
                     self.next_inode = self.next_inode.max(inode + 1);
                 }
-                Call::Rename { from, to } => {
-                    if let Some(inode) = self.names.remove(from) {
-                        self.names.insert(to.clone(), inode);
-                    }
-                }
+                Call::Rename { from, to } => rename(&mut self.names, from, to),
                 Call::Unlink { path } => drop(self.names.remove(path)),
                 _ => {}
             }
@@ -261,14 +257,23 @@ impl Reader<'_> {
         if !from.starts_with(self.root) {
             return None;
         }
-        if let Some(inode) = self.names.remove(&from) {
-            self.names.insert(to.clone(), inode);
-        }
+        rename(&mut self.names, &from, &to);
         Some(Call::Rename { from, to })
     }
 
     fn path(&self, arguments: &[&str], at: usize) -> Option<PathBuf> {
         Some(path_of(arguments, at).0).filter(|path| path.starts_with(self.root))
+    }
+}
+
+/// A directory takes along what lies in it.
+fn rename(names: &mut HashMap<PathBuf, Inode>, from: &Path, to: &Path) {
+    let moved: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+    for path in moved {
+        let inode = names.remove(&path).expect("it was listed");
+        let rest = path.strip_prefix(from).expect("it begins so");
+        let path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+        names.insert(path, inode);
     }
 }
 
