@@ -55,7 +55,7 @@ impl Scope {
         let mut numbers = asked.split(',').map(|part| part.parse().expect("points,disks,seed"));
         let mut next = || numbers.next().expect("points,disks,seed");
         let (points, disks, seed) = (next() as usize, next() as usize, next());
-        let lives = Scope::new(&[6_000, 700, 9_000, 3_000, 12_000], 4 << 20);
+        let lives = Scope::new(&[3_000, 400, 4_000, 1_500, 5_000], 4 << 20);
         Some(Scope { points, disks, seed, lives })
     }
 }

@@ -1,28 +1,32 @@
-//! `loquat verify`: reads a whole store that no server uses, and says what does not hold.
+//! `loquat verify`: reads a whole store that no server uses, and says what does not hold; with `--rebuild` it
+//! makes a new one of what is left.
 //!
-//! The report goes to stdout, a line for each damage; how far it is, to stderr. It repairs nothing.
+//! The report goes to stdout, a line for each damage; how far it is, to stderr. The store itself is never
+//! repaired.
 
 use std::fmt::Write;
 use std::io::{IsTerminal, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{flags, print, refuse, say, warn};
 use crate::config::resolve;
-use crate::store::{Report, verify_watched};
+use crate::store::{OpenError, Rebuild, Rebuilt, Report, rebuild, verify_watched};
 
 const EXAMPLES: &str = "\
 Examples:
   loquat verify --config /etc/loquat/loquat.toml
   loquat verify --data /var/lib/loquat
+  loquat verify --data /var/lib/loquat --rebuild /var/lib/loquat-new --backup /backup/loquat
 
-Stop the server first. Exit code 0: everything holds. 1: damage, named on stdout. 2: it could not be checked.";
+Stop the server first. Exit code 0: everything holds, or was restored. 1: damage, or something is lost, named on
+stdout. 2: it could not be done.";
 
 /// It could not be done, and says nothing about the store.
-pub(super) const NOT_DONE: u8 = 2;
+const NOT_DONE: u8 = 2;
 const DAMAGE: u8 = 1;
 
 pub fn command() -> Command {
@@ -31,6 +35,16 @@ pub fn command() -> Command {
         .after_help(EXAMPLES)
         .arg(flags::config())
         .args(flags::settings(|entry| entry.key == "data"))
+        .arg(directory("rebuild").help(
+            "Make a new store in this directory, of all that is left; it must be new or empty",
+        ))
+        .arg(directory("backup").requires("rebuild").help(
+            "A copy of the store's directory from before, to take from it what the store has lost",
+        ))
+}
+
+fn directory(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("DIR").value_parser(value_parser!(PathBuf))
 }
 
 pub fn run(matches: &ArgMatches) -> ExitCode {
@@ -43,26 +57,82 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         return refuse(&mistakes);
     }
     quiet_about_sled();
-    check(&resolved.settings.data)
+    match matches.get_one::<PathBuf>("rebuild") {
+        Some(into) => make_anew(&Rebuild {
+            store: resolved.settings.data,
+            backup: matches.get_one::<PathBuf>("backup").cloned(),
+            into: into.clone(),
+        }),
+        None => match look_through(&resolved.settings.data) {
+            Ok(report) => {
+                let printed = print(&listing(&report));
+                if report.is_whole() { printed } else { ExitCode::from(DAMAGE) }
+            }
+            Err(error) => not_done(&error),
+        },
+    }
 }
 
-fn check(directory: &Path) -> ExitCode {
+fn make_anew(job: &Rebuild) -> ExitCode {
+    let mut progress = Progress::new();
+    let outcome = rebuild(job, &mut |conversations, events| {
+        progress.tell(&format!("{conversations} conversations, {events} events"));
+    });
+    progress.end();
+    let rebuilt = match outcome {
+        Ok(rebuilt) => rebuilt,
+        Err(error) => return not_done(&error),
+    };
+    let printed = print(&outcome_of(job, &rebuilt));
+    match look_through(&job.into) {
+        Ok(report) if report.is_whole() => {
+            if rebuilt.lost.is_empty() {
+                printed
+            } else {
+                ExitCode::from(DAMAGE)
+            }
+        }
+        Ok(report) => {
+            print(&listing(&report));
+            ExitCode::from(DAMAGE)
+        }
+        Err(error) => not_done(&error),
+    }
+}
+
+fn outcome_of(job: &Rebuild, rebuilt: &Rebuilt) -> String {
+    let mut page = String::new();
+    for note in &rebuilt.notes {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "note: {note}");
+    }
+    for lost in &rebuilt.lost {
+        let (id, from, to) = (&lost.conversation, lost.from.0, lost.to.0);
+        let _ = writeln!(page, "lost: conversation {id}, seqs {from} to {to}");
+    }
+    let Rebuilt { conversations, events, epoch, .. } = rebuilt;
+    let which = if rebuilt.is_same_epoch { "the same" } else { "a new" };
+    let path = job.into.display();
+    let _ = writeln!(
+        page,
+        "{conversations} conversations with {events} events are in {path}; it has {which} epoch, {epoch}"
+    );
+    page
+}
+
+fn not_done(error: &OpenError) -> ExitCode {
+    say(&format!("loquat: {error}"));
+    ExitCode::from(NOT_DONE)
+}
+
+fn look_through(directory: &Path) -> Result<Report, OpenError> {
     let mut progress = Progress::new();
     let outcome = verify_watched(directory, &mut |report| {
         let Report { values, events, segments, .. } = report;
         progress.tell(&format!("{segments} segments, {values} values, {events} events"));
     });
     progress.end();
-    match outcome {
-        Ok(report) => {
-            let printed = print(&listing(&report));
-            if report.is_whole() { printed } else { ExitCode::from(DAMAGE) }
-        }
-        Err(error) => {
-            say(&format!("loquat: {error}"));
-            ExitCode::from(NOT_DONE)
-        }
-    }
+    outcome
 }
 
 fn listing(report: &Report) -> String {
@@ -91,7 +161,7 @@ fn listing(report: &Report) -> String {
 
 /// A line on stderr that says how far the work is: written over on a terminal, a new one now and then
 /// elsewhere.
-pub(super) struct Progress {
+struct Progress {
     is_terminal: bool,
     told: Instant,
     is_open: bool,
@@ -101,12 +171,12 @@ impl Progress {
     const ON_TERMINAL: Duration = Duration::from_millis(200);
     const ELSEWHERE: Duration = Duration::from_secs(5);
 
-    pub fn new() -> Progress {
+    fn new() -> Progress {
         let is_terminal = std::io::stderr().is_terminal();
         Progress { is_terminal, told: Instant::now(), is_open: false }
     }
 
-    pub fn tell(&mut self, what: &str) {
+    fn tell(&mut self, what: &str) {
         let pause = if self.is_terminal { Progress::ON_TERMINAL } else { Progress::ELSEWHERE };
         if self.told.elapsed() < pause {
             return;
@@ -121,7 +191,7 @@ impl Progress {
         }
     }
 
-    pub fn end(&mut self) {
+    fn end(&mut self) {
         if std::mem::take(&mut self.is_open) {
             let _ = writeln!(std::io::stderr());
         }
@@ -129,7 +199,7 @@ impl Progress {
 }
 
 /// sled panics at some damage. That is caught and told as damage; the panic's own words add nothing.
-pub(super) fn quiet_about_sled() {
+fn quiet_about_sled() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let is_sleds = panic.location().is_some_and(|place| place.file().contains("sled-"));

@@ -45,6 +45,10 @@ pub enum OpenError {
         path.display()
     )]
     ImportGone { path: PathBuf },
+    #[error("{} is not empty: name a new or empty directory", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error("the store cannot be rebuilt: {what}")]
+    Rebuild { what: String },
     #[error("the store could not start a thread: {0}")]
     Thread(io::Error),
 }
@@ -81,6 +85,8 @@ pub enum StoreError {
         path.display()
     )]
     ImportGone { path: PathBuf },
+    #[error("the backup is one of another store: seq {seq} is another event there")]
+    AnotherStore { seq: u64 },
     #[error("the work was cut short by a stop")]
     Stopped,
     #[error("the journal: {0}")]
