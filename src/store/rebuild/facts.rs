@@ -156,7 +156,7 @@ pub fn put(
                 take_over(new, backup, kind, Some(known)).map_err(super::failed)?;
             }
         }
-        replay(new, sources, 0, notes)?;
+        replay(new, sources, (known, 0), notes)?;
     }
     if let Some(store) = &sources.store {
         for kind in KINDS {
@@ -166,7 +166,7 @@ pub fn put(
             take_over(new, store, kind, None).map_err(super::failed)?;
         }
         let sealed = store.mark.commit;
-        replay(new, sources, sealed, notes)?;
+        replay(new, sources, (known, sealed), notes)?;
     }
     let mut rest = || {
         index(new)?;
@@ -181,6 +181,27 @@ fn damaged_kinds(sources: &Sources) -> Result<Vec<Kind>, StoreError> {
     let Some(store) = &sources.store else { return Ok(KINDS.to_vec()) };
     for kind in KINDS {
         store.each(kind, &[kind as u8], |_, _| Ok(()))?;
+    }
+    // Who belongs where stands twice: where the two differ, one of them lacks something.
+    let pairs = [(Kind::Member, Kind::Membership), (Kind::Membership, Kind::Member)];
+    for (kind, other) in pairs {
+        store.each(kind, &[kind as u8], |key, _| {
+            let mut parts = KeyReader::new(key, kind)?;
+            let key = match kind {
+                Kind::Member => {
+                    let (conversation, user) = (parts.conversation()?, parts.user()?);
+                    Key::new(other).user(&user).conversation(&conversation)
+                }
+                _ => {
+                    let (user, conversation) = (parts.user()?, parts.conversation()?);
+                    Key::new(other).conversation(&conversation).user(&user)
+                }
+            };
+            if store.pages.get(&key).ok().flatten().is_none() {
+                store.found_damage(Kind::Member);
+            }
+            Ok(())
+        })?;
     }
     Ok(KINDS.into_iter().filter(|&kind| !store.is_whole(kind)).collect())
 }
@@ -225,7 +246,7 @@ fn take_over(
 fn replay(
     new: &Pages,
     sources: &mut Sources,
-    behind: u64,
+    (known, behind): (&Known, u64),
     notes: &mut Vec<String>,
 ) -> Result<(), OpenError> {
     let never = AtomicBool::new(false);
@@ -234,7 +255,12 @@ fn replay(
         journal.each(&mut untold, |_, scan| {
             let commits = scan.commits.iter().filter(|commit| commit.head.commit > behind);
             let scan = Scan { commits: commits.copied().collect(), ..*scan };
-            build::put_directory(new, &gather(&scan)?, &never)
+            let last = scan.commits.last().map_or(Wall(0), |last| last.head.at);
+            let mut gathered = gather(&scan)?;
+            // Names of before an erasure are not even put in for a moment.
+            let profiles = &mut gathered.directory.profiles;
+            profiles.retain(|user, _| known.erased.get(user).is_none_or(|until| last > *until));
+            build::put_directory(new, &gathered, &never)
         })?;
     }
     untold.retain(|what| !notes.contains(what));

@@ -220,34 +220,35 @@ impl<'a> Indexes<'a> {
                 let last = MessageId(reader.u64()?);
                 let page = Key::new(Kind::Page).conversation(&conversation).seq(seq);
                 let Some(value) = self.pages.get(&page)? else { return holds(false) };
-                let entries = page::read(&value)?;
+                // A page that does not hold is told where it is read.
+                let Ok(entries) = page::read(&value) else { return Ok(()) };
                 let mut ids = entries.iter().map(|entry| entry.message).filter(|&id| id != 0);
                 let (lowest, highest) = (ids.next(), ids.next_back());
                 holds(lowest == Some(first.0) && highest.or(lowest) == Some(last.0))
             }
             Kind::Edit => {
                 let (message, seq) = (MessageId(parts.number()?), Seq(parts.number()?));
-                holds(self.event(&conversation, seq)?.is_some_and(
-                    |event| matches!(event.body, EventBody::Edit { message: of, .. } if of == message),
-                ))
+                self.is_event(
+                    &conversation,
+                    seq,
+                    |body| matches!(body, EventBody::Edit { message: of, .. } if *of == message),
+                )
             }
             Kind::Reaction => {
                 let message = MessageId(parts.number()?);
-                let (emoji, user) = (parts.text()?, parts.user()?);
-                let added = EventBody::Reaction {
-                    message,
-                    user,
-                    emoji: emoji.to_owned(),
-                    action: ReactionAction::Added,
-                };
-                let event = self.event(&conversation, Seq(reader.u64()?))?;
-                holds(self.is_erasing || event.is_some_and(|event| event.body == added))
+                let (emoji, user) = (parts.text()?.to_owned(), parts.user()?);
+                let action = ReactionAction::Added;
+                let added = EventBody::Reaction { message, user, emoji, action };
+                self.is_event(&conversation, Seq(reader.u64()?), |body| {
+                    self.is_erasing || *body == added
+                })
             }
             Kind::Reply => {
                 let (parent, reply) = (MessageId(parts.number()?), MessageId(parts.number()?));
-                holds(self.event(&conversation, Seq(reader.u64()?))?.is_some_and(
-                    |event| matches!(event.body, EventBody::Message(body) if body.id == reply && body.parent == Some(parent)),
-                ))
+                self.is_event(&conversation, Seq(reader.u64()?), |body| match body {
+                    EventBody::Message(body) => body.id == reply && body.parent == Some(parent),
+                    _ => false,
+                })
             }
             Kind::ReplyCount => {
                 let parent = MessageId(parts.number()?);
@@ -258,34 +259,45 @@ impl<'a> Indexes<'a> {
             }
             Kind::FirstSend => {
                 let first = values::read_first_send(value)?;
-                holds(self.event(&conversation, first.seq)?.is_some_and(
-                    |event| matches!(event.body, EventBody::Message(body) if body.id == first.message),
-                ))
+                self.is_event(
+                    &conversation,
+                    first.seq,
+                    |body| matches!(body, EventBody::Message(body) if body.id == first.message),
+                )
             }
             _ => Ok(()),
         }
     }
 
-    fn event(&self, conversation: &ConversationId, seq: Seq) -> Result<Option<Event>, StoreError> {
+    /// Whether the event at this place is what it should be. A page that does not hold is told where it is read.
+    fn is_event(
+        &self,
+        conversation: &ConversationId,
+        seq: Seq,
+        is_it: impl FnOnce(&EventBody) -> bool,
+    ) -> Result<(), StoreError> {
         let prefix = Key::new(Kind::Page).conversation(conversation);
         let found = self.pages.at_or_below(&prefix, &prefix.clone().seq(seq))?;
-        let Some((_, value)) = found else { return Ok(None) };
-        let entries = page::read(&value)?;
-        let entry = entries.iter().find(|entry| entry.seq == seq);
-        entry.map(|entry| event_of(entry.record)).transpose()
+        let Some((_, value)) = found else { return holds(false) };
+        let Ok(entries) = page::read(&value) else { return Ok(()) };
+        match entries.iter().find(|entry| entry.seq == seq).map(|entry| event_of(entry.record)) {
+            Some(Ok(event)) => holds(is_it(&event.body)),
+            Some(Err(_)) => Ok(()),
+            None => holds(false),
+        }
     }
 
     /// Segments in their order, up to the mark of what is sealed.
     pub fn at_the_end(&mut self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut last = None;
+        let mut last = 0;
         for (segment, (first, through)) in std::mem::take(&mut self.spans) {
-            if last.is_some_and(|last| last + 1 != first) || through < first {
+            if last + 1 != first || through < first {
                 found.push(format!("segment {segment} is noted with commits out of turn"));
             }
-            last = Some(through);
+            last = through;
         }
-        if last.unwrap_or(0) != self.sealed.0.commit {
+        if last != self.sealed.0.commit {
             found.push("the mark of what is sealed is not the last sealed segment's".to_owned());
         }
         found
