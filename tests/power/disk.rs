@@ -206,6 +206,41 @@ impl Disk {
         }
     }
 
+    pub fn is_under_way(&self, id: u64) -> bool {
+        let mut pending = self.files.values().flat_map(|file| &file.pending);
+        pending.any(|change| change.id == id && !change.is_over)
+    }
+
+    pub fn path_of(&self, inode: Inode) -> Option<&Path> {
+        let found = self.seen.iter().find(|(_, entry)| **entry == Entry::File(inode));
+        found.map(|(path, _)| path.as_path())
+    }
+
+    /// The first name or file that is otherwise than processes see it now.
+    pub fn differs(&self) -> Option<String> {
+        let mut there = BTreeSet::new();
+        walk(&self.root, &mut there);
+        let due: BTreeSet<PathBuf> = self.seen.keys().cloned().collect();
+        if let Some(path) = there.symmetric_difference(&due).next() {
+            return Some(format!("{} is there or is not", path.display()));
+        }
+        let files = self.seen.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(inode) => Some((path, &self.files[inode])),
+            Entry::Directory => None,
+        });
+        for (path, file) in files {
+            let mut bytes = file.certain.clone();
+            file.pending.iter().for_each(|pending| pending.change.apply(&mut bytes));
+            let found = fs::read(path).unwrap();
+            if found != bytes {
+                let at = found.iter().zip(&bytes).position(|(one, other)| one != other);
+                let (path, lengths) = (path.display(), (found.len(), bytes.len()));
+                return Some(format!("{path} differs at {at:?}, lengths {lengths:?}"));
+            }
+        }
+        None
+    }
+
     /// Makes what a power loss now would leave, below `at`.
     pub fn leave(&self, fate: &Fate, at: &Path) {
         let mut dice = Dice::new(fate.seed);
@@ -231,6 +266,13 @@ impl Disk {
                 }
             }
         }
+    }
+}
+
+fn walk(path: &Path, into: &mut BTreeSet<PathBuf>) {
+    into.insert(path.to_owned());
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| walk(&entry.unwrap().path(), into));
     }
 }
 

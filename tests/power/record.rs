@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use loquat::node::ports::Record;
 use loquat::store::StoreSettings;
 
+use super::disk::Disk;
 use super::plan::{Life, Plan};
 use super::trace::{Call, Step, parse};
 use crate::dice::Dice;
@@ -142,9 +143,38 @@ pub fn record(seed: u64, lives: &[Life]) -> Recording {
             .status()
             .unwrap();
         assert_eq!(status.success(), life.stops, "life {number} ended otherwise: {status}");
+        let before = steps.len();
         parse(File::open(&log).unwrap(), &root, &said, &mut steps);
+        settle(&root, &mut steps, before);
     }
     Recording { seed, root, lives: lives.to_vec(), steps }
+}
+
+/// What a killed process had under way is looked up in what it left; then all files have to be what the steps
+/// add up to, or the recording is of no use.
+fn settle(root: &Path, steps: &mut Vec<Step>, from: usize) {
+    let mut disk = Disk::new(root);
+    steps.iter().for_each(|step| disk.take(step));
+    let mut ended = Vec::new();
+    for step in &mut steps[from..] {
+        if let Step::Enter { id, call: Call::Write { inode, offset, bytes } } = step
+            && disk.is_under_way(*id)
+        {
+            let path = disk.path_of(*inode);
+            let file = path.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+            let there = file.get(*offset as usize..).unwrap_or_default();
+            let same =
+                there.iter().zip(bytes.iter()).take_while(|(one, other)| one == other).count();
+            *bytes = bytes[..same].into();
+            ended.push(Step::Exit { id: *id });
+        }
+    }
+    steps.append(&mut ended);
+    let mut disk = Disk::new(root);
+    steps.iter().for_each(|step| disk.take(step));
+    if let Some(what) = disk.differs() {
+        panic!("the recording is not what happened: {what}");
+    }
 }
 
 /// Not a test: one life of the store, in a process of its own.

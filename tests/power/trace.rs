@@ -148,7 +148,7 @@ impl Reader<'_> {
         if name == "write" && result > 0 {
             self.advance(number(&arguments[0]), result as u64);
         }
-        assert!(result >= 0, "{name} failed in the recording");
+        assert!(result >= 0, "{name} failed in the recording: {result}");
         self.steps.push(Step::Exit { id });
     }
 
@@ -294,11 +294,12 @@ fn number(text: &str) -> i64 {
     text.trim().parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
 }
 
-/// Nothing for a call that never returned.
+/// Nothing for a call that never returned: strace has no result of it, or one that only the kernel knows.
 fn result_of(line: &str) -> Option<i64> {
     let (_, result) = line.rsplit_once(" = ").expect("a call has a result");
     let word = result.split(' ').next().unwrap_or_default();
-    if word == "?" { None } else { Some(word.parse().unwrap_or(-1)) }
+    let is_killed = word == "?" || result.contains("(errno ");
+    if is_killed { None } else { Some(word.parse().unwrap_or(-1)) }
 }
 
 /// `"\x41\x42"` as bytes.
