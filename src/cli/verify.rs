@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use super::server::STORE;
 use super::{flags, print, refuse, say, warn};
 use crate::config::resolve;
 use crate::store::{OpenError, Rebuild, Rebuilt, Report, rebuild, verify_watched};
@@ -35,12 +36,12 @@ pub fn command() -> Command {
         .after_help(EXAMPLES)
         .arg(flags::config())
         .args(flags::settings(|entry| entry.key == "data"))
-        .arg(directory("rebuild").help(
-            "Make a new store in this directory, of all that is left; it must be new or empty",
-        ))
-        .arg(directory("backup").requires("rebuild").help(
-            "A copy of the store's directory from before, to take from it what the store has lost",
-        ))
+        .arg(directory("rebuild").help("Make a new data directory here, of all that is left"))
+        .arg(
+            directory("backup")
+                .requires("rebuild")
+                .help("A copy of the data directory from before, for what the store has lost"),
+        )
 }
 
 fn directory(name: &'static str) -> Arg {
@@ -59,11 +60,11 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     quiet_about_sled();
     match matches.get_one::<PathBuf>("rebuild") {
         Some(into) => make_anew(&Rebuild {
-            store: resolved.settings.data,
-            backup: matches.get_one::<PathBuf>("backup").cloned(),
-            into: into.clone(),
+            store: resolved.settings.data.join(STORE),
+            backup: matches.get_one::<PathBuf>("backup").map(|backup| backup.join(STORE)),
+            into: into.join(STORE),
         }),
-        None => match look_through(&resolved.settings.data) {
+        None => match look_through(&resolved.settings.data.join(STORE)) {
             Ok(report) => {
                 let printed = print(&listing(&report));
                 if report.is_whole() { printed } else { ExitCode::from(DAMAGE) }
