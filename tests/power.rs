@@ -73,6 +73,7 @@ fn what_was_told_survives_a_power_loss_at_any_point() {
     let (steps, counts) = (recording.steps.len(), recording.counts());
     println!("{steps} steps in {:.1} s: {counts:?}", begun.elapsed().as_secs_f64());
     assert!(counts.sealed_segments > 0 && counts.removed > 0);
+    println!("at most {} bytes of pages were not synced", recording.unsynced_bytes_max("db"));
     let failed = run(&scope, &recording);
     failed.iter().take(20).for_each(|failed| println!("  {failed}"));
     println!("{:.1} s in all", begun.elapsed().as_secs_f64());

@@ -19,19 +19,19 @@ pub enum OpenError {
     Format { path: PathBuf },
     #[error(
         "the journal is damaged, {}: {damage}. Nothing was changed. Copy the whole directory away, \
-         check the disk, then restore a backup; `loquat verify` says what can still be read",
+         check the disk, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Journal { path: PathBuf, damage: Damage },
     #[error(
         "the pages of the store do not open, {}: {reason}. Nothing was overwritten. Copy the whole \
-         directory away, check the disk, then restore a backup",
+         directory away, check the disk, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Pages { path: PathBuf, reason: String },
     #[error(
         "the pages of the store hold a value that was never synced, {}: nothing may lie there. Copy \
-         the whole directory away, then restore a backup",
+         the whole directory away, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Blobs { path: PathBuf },

@@ -1,7 +1,9 @@
 //! sled, kept on a short lead: one tree, one writer, and a flush that really is on disk.
 //!
 //! sled's own flush does not survive a power loss (it is a `sync_file_range`), so a second descriptor
-//! on its file is fdatasynced behind it. sled panics on some damaged files: that is caught at open and
+//! on its file is fdatasynced behind it. sled also writes over segments of its file as soon as it has moved
+//! what was live in them, and believes the new place to be on disk: so the file is synced after every piece
+//! of work in which sled wrote, long before the next 8 MiB are full and the old place is taken. sled panics on some damaged files: that is caught at open and
 //! at reads, and told as an error. Values above its blob threshold would become files that nothing
 //! syncs: values are at most a page, and `blobs/` is checked at open.
 
@@ -10,7 +12,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sled::{Batch, IVec};
 
@@ -25,11 +28,21 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// A handle of this process that was just dropped gives its lock back a moment later.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Longer than two looks at a file's time are needed to tell two writes apart.
+const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Pages {
     tree: sled::Db,
     file: File,
+    settled: Mutex<Settled>,
+}
+
+/// When the file was written last, as far as it was looked at, and whether all of that is synced.
+#[derive(Debug, Default)]
+struct Settled {
+    written: (i64, i64),
+    is_certain: bool,
 }
 
 /// A key with its value, as an iterator of sled gives them.
@@ -47,11 +60,12 @@ impl Pages {
         if !Pages::file_of(directory).exists() {
             create(directory, cache_bytes)?;
         }
+        remove_unfinished(directory).map_err(OpenError::io("clearing", directory))?;
         let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
         check_no_blobs(directory)?;
         let path = Pages::file_of(directory);
         let file = File::open(&path).map_err(OpenError::io("opening", &path))?;
-        let pages = Pages { tree, file };
+        let pages = Pages { tree, file, settled: Mutex::default() };
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;
         Ok(pages)
@@ -118,11 +132,28 @@ impl Pages {
 
     /// Puts a small batch in; on disk only after [`Pages::sync`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        Ok(self.tree.apply_batch(batch)?)
+        self.tree.apply_batch(batch)?;
+        self.settle()
     }
 
     pub fn insert(&self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
         self.tree.insert(key, value)?;
+        self.settle()
+    }
+
+    /// Syncs the file if sled wrote to it since the last time. The file's time tells, but is coarse: a
+    /// write at about the time of the last look may not show in it.
+    fn settle(&self) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { what: "syncing pages", source };
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.file.metadata().map_err(io)?;
+        let written = (found.mtime(), found.mtime_nsec());
+        if settled.is_certain && settled.written == written {
+            return Ok(());
+        }
+        let age = found.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        self.file.sync_data().map_err(io)?;
+        *settled = Settled { written, is_certain: age.is_some_and(|age| age > TICK) };
         Ok(())
     }
 
@@ -190,6 +221,18 @@ fn open_guarded(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> 
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("sled stopped at bytes that it could not have written".to_owned()),
     }
+}
+
+/// sled takes the snapshot with the highest name, also one that a crash cut short before it was whole. The
+/// one before is still there then, and if it is not, sled reads its whole file instead.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_no_blobs(directory: &Path) -> Result<(), OpenError> {

@@ -71,6 +71,32 @@ impl Recording {
         counts
     }
 
+    /// The most that was written to this file between two syncs of it that returned.
+    pub fn unsynced_bytes_max(&self, name: &str) -> u64 {
+        let mut inodes = Vec::new();
+        let (mut most, mut bytes) = (0, 0);
+        let mut syncs = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Enter { call: Call::Create { path, inode }, .. } if path.ends_with(name) => {
+                    inodes.push(*inode);
+                }
+                Step::Enter { call: Call::Write { inode, bytes: written, .. }, .. }
+                    if inodes.contains(inode) =>
+                {
+                    bytes += written.len() as u64;
+                    most = most.max(bytes);
+                }
+                Step::Enter { call: Call::Sync { inode }, id } if inodes.contains(inode) => {
+                    syncs.push(*id);
+                }
+                Step::Exit { id } if syncs.contains(id) => bytes = 0,
+                _ => {}
+            }
+        }
+        most
+    }
+
     /// As if files whose names begin so had never been synced.
     pub fn forget_syncs_of(&mut self, name: &str) {
         let is_it =

@@ -143,6 +143,22 @@ fn damaged_pages_are_refused_named_or_made_again_from_the_journal() {
     assert!(seen > 0);
 }
 
+/// A kill or a power loss while sled writes its snapshot leaves such a file, and the one before.
+#[test]
+fn a_snapshot_that_sled_was_writing_is_no_damage() {
+    let store = tempfile::tempdir().unwrap();
+    crashed(store.path(), 3);
+    assert_eq!(last_seq(store.path()).unwrap(), 3);
+    let unfinished = store.path().join("pages/snap.00000000FFFFFFFF.generating");
+    for bytes in ["", "a part of it, which is more than nothing"] {
+        fs::write(&unfinished, bytes).unwrap();
+        assert_eq!(last_seq(store.path()).unwrap(), 3);
+        assert!(!unfinished.exists());
+        fs::write(&unfinished, bytes).unwrap();
+        assert!(verify(store.path()).unwrap().is_whole());
+    }
+}
+
 #[test]
 fn pages_that_went_back_in_time_without_a_journal_are_named() {
     let store = tempfile::tempdir().unwrap();
