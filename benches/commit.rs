@@ -1,8 +1,20 @@
-//! What a group commit costs: encode, write, fdatasync of 1, 10, 100, 1,000 records; in the same run a
-//! peer that puts the same records into sled, one insert each, and flushes (with the fdatasync that
-//! makes it as durable, and without).
+//! The store: what a group commit costs, and what a page of the past costs.
 //!
-//! `cargo bench --bench commit`. Put `TMPDIR` on the disk that is to be measured, not on a tmpfs.
+//! `commit`: encode, write, fdatasync of 1, 10, 100, 1,000 records; in the same run a peer that puts the same
+//! records into sled, one insert each, and flushes (with the fdatasync that makes it as durable, and without).
+//!
+//! `page_read`: 50 messages from a random place of a conversation of 200,000, as a reader thread finds them for
+//! a `history` question, with everything laid over them that happened since (`loquat`). Beside it a raw get
+//! of one of the values it reads (`sled_get`: a page of up to 64 KiB, not looked into), and what a store with one key a
+//! message would do: a range of 50 values, each decoded (`sled_range`), nothing laid over.
+//!
+//! Put `TMPDIR` on the disk that is to be measured, not on a tmpfs.
+//!
+//! What the numbers do not say: the disk is the virtual one of the machine, and its fdatasync may be far cheaper than a
+//! real drive's. Pages are read from sled's cache and the kernel's. Nobody writes meanwhile.
+
+#[path = "commit/past.rs"]
+mod past;
 
 use std::fs::{File, OpenOptions};
 use std::hint::black_box;
@@ -16,7 +28,7 @@ use loquat::model::{
 use loquat::node::journal::{
     Done, Effect, FileWork, Fsync, Journal, JournalSettings, JournalStart, record,
 };
-use loquat::node::ports::Record;
+use loquat::node::ports::{FromLog, Record};
 
 const SIZES: [u64; 4] = [1, 10, 100, 1_000];
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -31,7 +43,7 @@ fn message(seq: u64) -> Record {
     let body = MessageBody {
         id: MessageId(seq),
         ordinal: seq - 1,
-        sender: profile,
+        sender: profile.into(),
         content: "Hello, this is a message of a usual length, more or less.".to_owned(),
         parent: None,
         client_msg_id: Some("c-17".to_owned()),
@@ -47,6 +59,7 @@ struct Log {
     journal: Journal,
     file: File,
     lsn: u64,
+    durable: u64,
 }
 
 impl Log {
@@ -54,7 +67,8 @@ impl Log {
         let settings = JournalSettings { fsync, ..JournalSettings::default() };
         let start =
             JournalStart { epoch: 1, next_segment: 1, next_commit: 1, leased_to: 0, salt: 3 };
-        let mut log = Log { journal: Journal::new(settings, start, 1, now()), file, lsn: 0 };
+        let mut log =
+            Log { journal: Journal::new(settings, start, 1, now()), file, lsn: 0, durable: 0 };
         log.run();
         log
     }
@@ -85,9 +99,13 @@ impl Log {
                     continue;
                 }
                 Effect::Fatal(why) => unreachable!("the journal stopped: {why}"),
-                Effect::Publish { .. } | Effect::Directory { .. } | Effect::Marks { .. } => {
+                Effect::Publish { message, .. } => {
+                    if let FromLog::Durable { through, .. } = message {
+                        self.durable = through;
+                    }
                     continue;
                 }
+                Effect::Directory { .. } | Effect::Marks { .. } => continue,
             };
             self.journal.handle_done(done);
         }
@@ -128,6 +146,8 @@ fn commits(criterion: &mut Criterion) {
         });
         for (name, fsync) in [("journal_written", Fsync::Never), ("journal", Fsync::Commit)] {
             let mut log = Log::new(open(), fsync);
+            log.commit(&records);
+            assert_eq!(log.durable, size);
             group.bench_with_input(BenchmarkId::new(name, size), &records, |bench, records| {
                 bench.iter(|| log.commit(records));
             });
@@ -161,6 +181,6 @@ fn commits(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = commits
+    targets = commits, past::page_reads
 }
 criterion_main!(benches);

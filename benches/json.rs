@@ -1,15 +1,22 @@
-//! JSON: commands in, frames out, against serde_json with types.
+//! JSON: commands in, events out, beside serde_json and sonic-rs with derived types.
 //!
-//! Each decode starts from a fresh copy of the text, as the parser writes into it; serde_json gets the
-//! same copy. The serde_json side checks nothing but types: no lengths, depth, keys or doubles.
+//! Each decode starts from a fresh copy of the text, as our parser writes into it; the peers get the
+//! same copy. `tagged` is an enum by `type`, as one would write it; `flat` one struct for all types, which
+//! serde is fastest with. Events are encoded into a buffer that is used again (`reused`), or into a new one.
+//!
+//! What the numbers do not say: ours checks lengths, depth, keys, doubles and what is allowed in a version, the
+//! peers nothing but types. Ours writes a whole frame and formats the time, the peers only JSON with a time
+//! formatted beforehand. sonic-rs chooses its SIMD when it is compiled: here, as in the server, for any x86-64
+//! (SSE2); with `-C target-cpu=native` it is faster than shown. simd-json under ours chooses at run time.
 
 use std::borrow::Cow;
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loquat::limits::Limits;
 use loquat::model::{
-    Event, EventBody, MessageBody, MessageId, Profile, Seq, Signal, UserId, Version, Wall,
+    Asked, Command, Event, EventBody, MessageBody, MessageId, Profile, Seq, Signal, UserId,
+    Version, Wall,
 };
 use loquat::wire::json::{self, Decoder, JsonRules};
 use serde::{Deserialize, Serialize};
@@ -54,6 +61,8 @@ struct Flat<'a> {
     client_msg_id: Option<Cow<'a, str>>,
     message_id: Option<u64>,
     is_typing: Option<bool>,
+    #[serde(borrow, rename = "ref")]
+    reference: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -79,38 +88,73 @@ fn chat_message(content: &str) -> String {
     format!(r#"{{"type":"chat_message","content":{content},"parent_message_id":null}}"#)
 }
 
+/// Says whether a peer takes the text.
+type Takes = fn(&[u8]) -> bool;
+
+const PEERS: [(&str, Takes); 4] = [
+    ("serde_json_tagged", |text| serde_json::from_slice::<Typed<'_>>(black_box(text)).is_ok()),
+    ("serde_json_flat", |text| serde_json::from_slice::<Flat<'_>>(black_box(text)).is_ok()),
+    ("sonic_rs_tagged", |text| sonic_rs::from_slice::<Typed<'_>>(black_box(text)).is_ok()),
+    ("sonic_rs_flat", |text| sonic_rs::from_slice::<Flat<'_>>(black_box(text)).is_ok()),
+];
+
 fn decode(c: &mut Criterion) {
-    for (name, text) in [
-        ("chat_64", chat_message(PLAIN)),
-        ("chat_64_escaped", chat_message(ESCAPED)),
-        ("chat_2000", chat_message(&PLAIN.repeat(32)[..2000])),
-        ("receipt", r#"{"type":"read_receipt","message_id":123456}"#.to_owned()),
-        ("receipt_other", r#"{"message_id":123456,"type":"read_receipt"}"#.to_owned()),
-        ("typing", r#"{"type":"typing_indicator","is_typing":true}"#.to_owned()),
+    let v2 = format!(
+        r#"{{"type":"chat_message","content":"{PLAIN}","client_msg_id":"c-4711","ref":"r-17"}}"#
+    );
+    for (name, version, text) in [
+        ("chat_64", Version::V1, chat_message(PLAIN)),
+        ("chat_64_escaped", Version::V1, chat_message(ESCAPED)),
+        ("chat_64_v2", Version::V2, v2),
+        ("chat_2000", Version::V1, chat_message(&PLAIN.repeat(32)[..2000])),
+        ("receipt", Version::V1, r#"{"type":"read_receipt","message_id":123456}"#.to_owned()),
+        ("receipt_other", Version::V1, r#"{"message_id":123456,"type":"read_receipt"}"#.to_owned()),
+        ("typing", Version::V1, r#"{"type":"typing_indicator","is_typing":true}"#.to_owned()),
     ] {
         let mut group = c.benchmark_group(format!("decode/{name}"));
+        group.throughput(Throughput::Elements(1));
         let mut buffer = text.clone().into_bytes();
         let mut decoder = Decoder::default();
-        let rules = JsonRules::of(&Limits::DEFAULT, Version::V1);
+        let rules = JsonRules::of(&Limits::DEFAULT, version);
+        check_decoded(&text, &mut decoder, &rules);
         group.bench_function("loquat", |b| {
             b.iter(|| {
                 buffer.copy_from_slice(black_box(text.as_bytes()));
                 black_box(decoder.decode(&mut buffer, &rules).is_ok())
             });
         });
-        group.bench_function("serde_json_tagged", |b| {
-            b.iter(|| {
-                buffer.copy_from_slice(black_box(text.as_bytes()));
-                black_box(serde_json::from_slice::<Typed<'_>>(&buffer).is_ok())
+        for (peer, takes) in PEERS {
+            assert!(takes(text.as_bytes()), "{peer} {text}");
+            group.bench_function(peer, |b| {
+                b.iter(|| {
+                    buffer.copy_from_slice(black_box(text.as_bytes()));
+                    takes(&buffer)
+                });
             });
-        });
-        group.bench_function("serde_json_flat", |b| {
-            b.iter(|| {
-                buffer.copy_from_slice(black_box(text.as_bytes()));
-                black_box(serde_json::from_slice::<Flat<'_>>(&buffer).is_ok())
-            });
-        });
+        }
         group.finish();
+    }
+}
+
+/// Ours found what the peers find.
+fn check_decoded(text: &str, decoder: &mut Decoder, rules: &JsonRules) {
+    let mut bytes = text.to_owned().into_bytes();
+    let Ok(Asked::Conversation(ours)) = decoder.decode(&mut bytes, rules) else {
+        panic!("not taken: {text}");
+    };
+    let serde: Flat<'_> = serde_json::from_str(text).expect("JSON");
+    let sonic: Flat<'_> = sonic_rs::from_str(text).expect("JSON");
+    assert_eq!(ours.reference, serde.reference);
+    for peer in [serde, sonic] {
+        match &ours.command {
+            Command::Send { content, client_msg_id, .. } => {
+                assert_eq!(peer.content.as_ref(), Some(content));
+                assert_eq!(&peer.client_msg_id, client_msg_id);
+            }
+            Command::Read { message } => assert_eq!(peer.message_id, Some(message.0)),
+            Command::Typing { is_typing } => assert_eq!(peer.is_typing, Some(*is_typing)),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -128,7 +172,7 @@ fn chat_event(content: &str) -> Event {
     let body = MessageBody {
         id: MessageId(456),
         ordinal: 41,
-        sender,
+        sender: sender.into(),
         content: content.to_owned(),
         parent: None,
         client_msg_id: None,
@@ -137,31 +181,64 @@ fn chat_event(content: &str) -> Event {
 }
 
 fn encode(c: &mut Criterion) {
-    let mut group = c.benchmark_group("encode");
-    let mut out = Vec::with_capacity(64 * 1024);
     for (name, content) in [("chat_64", PLAIN), ("chat_2000", &PLAIN.repeat(32)[..2000])] {
+        let mut group = c.benchmark_group(format!("encode/{name}"));
+        group.throughput(Throughput::Elements(1));
         let event = chat_event(content);
-        group.bench_function(format!("{name}/loquat_frame"), |b| {
+        check_encoded(&event);
+        let mut out = Vec::with_capacity(64 * 1024);
+        group.bench_function("loquat_frame", |b| {
             b.iter(|| {
                 out.clear();
                 json::event(&mut out, black_box(&event), None);
                 black_box(out.len())
             });
         });
-        group.bench_function(format!("{name}/serde_json_to_vec"), |b| {
+        group.bench_function("serde_json_reused", |b| {
+            b.iter(|| {
+                out.clear();
+                serde_json::to_writer(&mut out, &typed(black_box(&event))).expect("JSON");
+                black_box(out.len())
+            });
+        });
+        group.bench_function("sonic_rs_reused", |b| {
+            b.iter(|| {
+                out.clear();
+                sonic_rs::to_writer(&mut out, &typed(black_box(&event))).expect("JSON");
+                black_box(out.len())
+            });
+        });
+        group.bench_function("serde_json_new", |b| {
             b.iter(|| black_box(serde_json::to_vec(&typed(black_box(&event)))).map(|v| v.len()));
         });
+        group.bench_function("sonic_rs_new", |b| {
+            b.iter(|| black_box(sonic_rs::to_vec(&typed(black_box(&event)))).map(|v| v.len()));
+        });
+        group.finish();
     }
     let receipt =
         Signal::Read { message: MessageId(456), user: user(1), at: Wall(1_764_153_000_123) };
-    group.bench_function("receipt/loquat_frame", |b| {
+    c.bench_function("encode/receipt/loquat_frame", |b| {
+        let mut out = Vec::with_capacity(1_024);
         b.iter(|| {
             out.clear();
             json::signal(&mut out, black_box(&receipt));
             black_box(out.len())
         });
     });
-    group.finish();
+}
+
+/// All sides write the same event.
+fn check_encoded(event: &Event) {
+    let mut frame = Vec::new();
+    json::event(&mut frame, event, None);
+    let ours: serde_json::Value =
+        serde_json::from_slice(&frame[4..]).expect("JSON behind the head");
+    let serde = serde_json::to_vec(&typed(event)).expect("JSON");
+    let sonic = sonic_rs::to_vec(&typed(event)).expect("JSON");
+    for theirs in [serde, sonic] {
+        assert_eq!(ours, serde_json::from_slice::<serde_json::Value>(&theirs).expect("JSON"));
+    }
 }
 
 /// The time is formatted beforehand: serde_json has no part in that.

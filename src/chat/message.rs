@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::timeline::Timeline;
 use crate::model::{Event, EventBody, MessageId, MessageState, Seq, UserId};
 
 /// Sealed messages that are kept for speed.
@@ -39,7 +40,7 @@ struct Held {
 
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    held: BTreeMap<MessageId, Held>,
+    held: Timeline<Held>,
     touches: VecDeque<(Seq, MessageId)>,
     clean: BTreeSet<MessageId>,
     clean_bytes: usize,
@@ -60,7 +61,7 @@ pub(super) struct View<'a> {
 
 impl Messages {
     pub fn get(&self, message: MessageId) -> Option<View<'_>> {
-        Some(match &self.held.get(&message)?.body {
+        Some(match &self.held.get(message)?.body {
             Body::Fresh(event) => {
                 let EventBody::Message(body) = &event.body else {
                     unreachable!("only a message event begins a message")
@@ -85,14 +86,14 @@ impl Messages {
 
     /// Who reacted with an emoji: empty for a kind that the message does not have.
     pub fn reactions(&self, message: MessageId) -> Option<&BTreeMap<String, BTreeSet<UserId>>> {
-        match &self.held.get(&message)?.body {
+        match &self.held.get(message)?.body {
             Body::Fresh(_) => None,
             Body::Folded(state) => Some(&state.reactions),
         }
     }
 
     pub fn contains(&self, message: MessageId) -> bool {
-        self.held.contains_key(&message)
+        self.held.contains(message)
     }
 
     /// Folds a decided event in. What it touches is in memory: a command waits until it is.
@@ -115,7 +116,7 @@ impl Messages {
     }
 
     fn touch(&mut self, message: MessageId, event: &Event) {
-        let Some(held) = self.held.get_mut(&message) else {
+        let Some(held) = self.held.get_mut(message) else {
             unreachable!("an event touches only what is in memory")
         };
         if self.clean.remove(&message) {
@@ -179,7 +180,7 @@ impl Messages {
     }
 
     fn touch_sealed(&mut self, seq: Seq, message: MessageId) {
-        let Some(held) = self.held.get_mut(&message) else { return };
+        let Some(held) = self.held.get_mut(message) else { return };
         if held.touched == seq {
             held.touched = Seq(0);
             self.clean.insert(message);
@@ -209,7 +210,7 @@ impl Messages {
 
     fn forget(&mut self, message: MessageId) {
         self.clean.remove(&message);
-        if let Some(held) = self.held.remove(&message) {
+        if let Some(held) = self.held.remove(message) {
             self.clean_bytes -= held.bytes;
             if let Some(parent) = held.parent() {
                 self.replies.remove(&(parent, message));
@@ -229,12 +230,12 @@ impl Messages {
 
     /// A message as it is now, if it is in memory.
     pub fn state(&self, message: MessageId) -> Option<MessageState> {
-        self.held.get(&message).map(Held::state)
+        self.held.get(message).map(Held::state)
     }
 
     /// An event that touched it is not known to be sealed.
     pub fn is_touched(&self, message: MessageId) -> bool {
-        self.held.get(&message).is_some_and(|held| held.touched > Seq(0))
+        self.held.get(message).is_some_and(|held| held.touched > Seq(0))
     }
 
     /// Ids in memory in this range, in order.
@@ -242,9 +243,7 @@ impl Messages {
         &self,
         range: RangeInclusive<MessageId>,
     ) -> impl DoubleEndedIterator<Item = MessageId> {
-        let is_empty = range.is_empty();
-        let range = if is_empty { MessageId(0)..=MessageId(0) } else { range };
-        self.held.range(range).map(|(&message, _)| message)
+        self.held.ids(range)
     }
 
     /// Replies in memory with ids in this range, in order.
@@ -262,12 +261,12 @@ impl Messages {
     pub fn recent(&self, count: usize, stored: Vec<MessageState>) -> Vec<MessageState> {
         let mut newest: BTreeMap<MessageId, MessageState> =
             stored.into_iter().map(|state| (state.id, state)).collect();
-        for (&message, held) in self.held.iter().rev().take(count) {
+        for (message, held) in self.held.newest().take(count) {
             newest.insert(message, held.state());
         }
         // Older ones of memory are newer than the store's copies.
         for (message, state) in &mut newest {
-            if let Some(held) = self.held.get(message) {
+            if let Some(held) = self.held.get(*message) {
                 *state = held.state();
             }
         }

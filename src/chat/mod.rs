@@ -36,6 +36,7 @@ mod recall;
 mod receipt;
 mod refusals;
 mod seal;
+mod timeline;
 mod typing;
 mod watch;
 

@@ -87,7 +87,7 @@ impl Conversation {
     }
 
     /// How a message of this speaker names its sender.
-    pub(super) fn sender(&self, speaker: Speaker) -> &Profile {
+    pub(super) fn sender(&self, speaker: Speaker) -> &Arc<Profile> {
         match self.operators.by_session.get(&speaker.session) {
             Some(operator) => &operator.sender,
             None => &self.people[speaker.user].profile,

@@ -1,5 +1,7 @@
 //! What happened: decided, numbered, and (once the log says so) shown to everyone.
 
+use std::sync::Arc;
+
 use super::id::{ConversationId, MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
 use super::state::Tombstone;
@@ -50,7 +52,7 @@ pub struct MessageBody {
     pub id: MessageId,
     /// How many messages the conversation had before this one: unread counts are differences.
     pub ordinal: u64,
-    pub sender: Profile,
+    pub sender: Arc<Profile>,
     pub content: String,
     pub parent: Option<MessageId>,
     pub client_msg_id: Option<String>,

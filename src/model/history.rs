@@ -3,6 +3,7 @@
 //! asker gets: the store's part with what is in memory laid over it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::event::Mark;
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
@@ -150,7 +151,7 @@ impl Listed {
 pub struct ShownMessage {
     pub id: MessageId,
     pub seq: Seq,
-    pub sender: Profile,
+    pub sender: Arc<Profile>,
     /// Empty once deleted.
     pub content: String,
     pub parent: Option<MessageId>,

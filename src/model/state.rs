@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::event::{Event, EventBody, Mark, ReactionAction};
 use super::id::{MessageId, Seq, UserId};
@@ -18,7 +19,7 @@ pub struct MessageState {
     pub id: MessageId,
     pub seq: Seq,
     pub ordinal: u64,
-    pub sender: Profile,
+    pub sender: Arc<Profile>,
     /// Empty once deleted: the text itself is gone.
     pub content: String,
     pub parent: Option<MessageId>,

@@ -44,6 +44,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// Bytes that nobody shares.
+    pub fn own(bytes: Vec<u8>) -> Write {
+        Write { pieces: smallvec::smallvec![Piece::Own(bytes)], offset: 0 }
+    }
+
     /// The bytes to send, piece by piece; none is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let skip = self.offset;

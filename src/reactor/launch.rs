@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::sync::Notify;
 
+use super::ring::{Ring, RingSizes};
 use super::socket::Socket;
 use super::turn::{Pulse, Reactor, Shared};
 use super::watchdog::{self, Watched};
@@ -30,8 +31,11 @@ use crate::telemetry::{CoreCounters, Heartbeat};
 
 /// RFC 793 says nothing of it; Linux caps it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
-/// Submission entries of a ring; tokio-uring's default of 256 is flushed too often under load.
-const RING_ENTRIES: u32 = 4_096;
+/// Submission entries of tokio-uring's ring, which only accepts.
+const RING_ENTRIES: u32 = 64;
+/// The ring of a core's sockets. A receive takes a buffer when its bytes are there, so there are as many
+/// as sockets that say something at once.
+const RING_SIZES: RingSizes = RingSizes { entries: 4_096, buffers: 1_024, buffer_bytes: 1_024 };
 /// How often the start looks whether all cores are ready.
 const READY_POLL: std::time::Duration = std::time::Duration::from_millis(1);
 /// Exit code after a panic (EX_SOFTWARE of sysexits.h).
@@ -76,7 +80,7 @@ fn runtime() -> io::Result<tokio_uring::Runtime> {
 
 /// Whether this kernel lets us work at all.
 pub fn probe() -> Result<(), RingError> {
-    runtime().map(drop).map_err(RingError::from)
+    runtime().map(drop).and_then(|()| Ring::new(RING_SIZES).map(drop)).map_err(RingError::from)
 }
 
 /// One listener per core on the same address (`SO_REUSEPORT`).
@@ -118,7 +122,7 @@ fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<RawSocket> {
 #[derive(Clone)]
 pub struct Waker {
     pub bell: Arc<Doorbell>,
-    work: Arc<Notify>,
+    pub(super) work: Arc<Notify>,
 }
 
 impl Waker {
@@ -242,9 +246,10 @@ fn run_core(
 ) -> io::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async move {
-        let reactor = Reactor::new(core, shared, pulse, waker.bell, waker.work);
-        reactor.run(Socket::new(listener)).await;
-    });
+        let ring = Ring::new(RING_SIZES)?;
+        let reactor = Reactor::new(core, ring, shared, pulse, waker);
+        reactor.run(Socket::new(listener)).await
+    })?;
     // The tasks that still wait for an operation end with the thread; their sockets are closed.
     std::mem::forget(runtime);
     Ok(())

@@ -6,7 +6,8 @@ mod clock;
 mod launch;
 mod memory;
 mod pump;
-mod socket;
+pub mod ring;
+pub mod socket;
 mod turn;
 mod watchdog;
 

@@ -1,213 +1,125 @@
 //! One socket's operations: at most one receive and one send in flight, driven by what the core says.
 //!
-//! Both its own task (when a completion arrives) and the turn (when there is something to send) call
-//! [`Pump::advance`], so a batch goes to the kernel without a task switch per socket.
+//! Whoever has something for a socket (a completion, or the turn) calls [`Pump::advance`]. It queues
+//! operations on the core's ring; the turn submits them together.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use rustix::net::Shutdown;
 
-use super::socket::{self, Receiving, Sending, Socket};
-use super::turn::Reactor;
-use crate::node::core::Step;
+use super::ring::{Receive, Ring};
+use super::socket::Socket;
+use crate::node::core::{Core, Step};
 
-/// What an idle socket's receive pins, and the most that a busy one's does, in bytes.
-const BUFFER_BYTES_MIN: usize = 512;
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
-
-pub struct Pump {
-    pub slot: u32,
-    operations: RefCell<Operations>,
-    /// The task's, so that an operation started by the turn wakes the task.
-    waker: RefCell<Option<Waker>>,
-    is_over: Cell<bool>,
+/// What became of a socket.
+pub enum Fate {
+    Stays,
+    Closed,
+    /// The core wants the descriptor ([`Pump::into_fd`]) for something else.
+    Given(Step),
 }
 
-struct Operations {
-    socket: Option<Rc<Socket>>,
-    receiving: Option<Receiving>,
-    sending: Option<Sending>,
-    /// `None` while a receive has it; empty until the first receive.
-    buffer: Option<Vec<u8>>,
+pub struct Pump {
+    slot: u32,
+    socket: Rc<Socket>,
+    receiving: Receiving,
+    is_sending: bool,
     is_shut: bool,
 }
 
-impl Pump {
-    pub fn new(slot: u32, fd: OwnedFd) -> Rc<Pump> {
-        Rc::new(Pump {
-            slot,
-            operations: RefCell::new(Operations {
-                socket: Some(Socket::new(fd)),
-                receiving: None,
-                sending: None,
-                buffer: Some(Vec::new()),
-                is_shut: false,
-            }),
-            waker: RefCell::new(None),
-            is_over: Cell::new(false),
-        })
-    }
-
-    /// Runs until the socket is closed or given away.
-    pub async fn run(self: Rc<Self>, reactor: Rc<Reactor>) {
-        std::future::poll_fn(|context| {
-            if !self.waker.borrow().as_ref().is_some_and(|w| w.will_wake(context.waker())) {
-                *self.waker.borrow_mut() = Some(context.waker().clone());
-            }
-            self.advance(&reactor, context);
-            if self.is_over.get() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    /// The turn has something for this socket.
-    pub fn attend(&self, reactor: &Reactor) {
-        let waker = self.waker.borrow().clone();
-        // Without a waker the task has not run yet, and will look by itself.
-        if let Some(waker) = waker {
-            self.advance(reactor, &mut Context::from_waker(&waker));
-            if self.is_over.get() {
-                waker.wake();
-            }
-        }
-    }
-
-    fn advance(&self, reactor: &Reactor, context: &mut Context<'_>) {
-        let mut operations = self.operations.borrow_mut();
-        while !self.is_over.get() {
-            let went_on = operations.go_on_sending(self.slot, reactor, context)
-                | operations.go_on_receiving(self.slot, reactor, context);
-            if !went_on && !self.next_step(&mut operations, reactor) {
-                return;
-            }
-        }
-    }
-
-    /// Does what the core wants next; `false` when there is nothing but waiting.
-    fn next_step(&self, operations: &mut Operations, reactor: &Reactor) -> bool {
-        let step = reactor.core().step(self.slot);
-        let is_busy = operations.receiving.is_some() || operations.sending.is_some();
-        match step {
-            Step::Read if operations.receiving.is_none() => {
-                operations.start_receiving();
-                true
-            }
-            Step::ShutdownWrite => {
-                operations.is_shut = true;
-                operations.shut(Shutdown::Write);
-                true
-            }
-            Step::Drop if is_busy => {
-                // Both operations return at once then.
-                operations.shut(Shutdown::Both);
-                false
-            }
-            Step::Drop => {
-                operations.close();
-                reactor.released(self.slot);
-                self.is_over.set(true);
-                true
-            }
-            Step::HandOver | Step::Plain if !is_busy => {
-                if let Some(fd) = operations.socket.take().and_then(Socket::into_fd) {
-                    reactor.give_away(self.slot, fd, step);
-                }
-                reactor.released(self.slot);
-                self.is_over.set(true);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The descriptor, to ask the kernel about.
-    pub fn with_socket<T>(&self, ask: impl FnOnce(&Socket) -> T) -> Option<T> {
-        self.operations.borrow().socket.as_deref().map(ask)
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    No,
+    Once,
+    On(Receive),
+    /// Was asked to stop.
+    Ending,
 }
 
-impl Operations {
-    /// `true` when a send was started or came back.
-    fn go_on_sending(&mut self, slot: u32, reactor: &Reactor, context: &mut Context<'_>) -> bool {
-        let Some(operation) = &mut self.sending else {
-            let Some(socket) = &self.socket else { return false };
-            let write = reactor.core().take_write(slot);
-            self.sending = write.map(|write| socket::send(socket, write));
-            return self.sending.is_some();
-        };
-        let Poll::Ready((result, write)) = Pin::new(operation).poll(context) else {
-            return false;
-        };
-        self.sending = None;
-        let now = reactor.clock.now();
-        let mut core = reactor.core();
-        core.wrote(slot, write, result.ok(), now);
-        if core.needs_turn() {
-            reactor.has_work();
+impl Pump {
+    pub fn new(slot: u32, fd: OwnedFd) -> Pump {
+        Pump {
+            slot,
+            socket: Socket::new(fd),
+            receiving: Receiving::No,
+            is_sending: false,
+            is_shut: false,
         }
-        true
     }
 
-    /// `true` when a receive came back.
-    fn go_on_receiving(&mut self, slot: u32, reactor: &Reactor, context: &mut Context<'_>) -> bool {
-        let Some(operation) = &mut self.receiving else { return false };
-        let Poll::Ready((result, mut buffer)) = Pin::new(operation).poll(context) else {
-            return false;
-        };
-        self.receiving = None;
-        let now = reactor.clock.now();
-        match result {
-            Ok(bytes) if bytes > 0 => {
-                reactor.core().received(slot, &mut buffer[..bytes], now);
-                self.buffer = Some(resized(buffer, bytes));
-            }
-            _ => {
-                reactor.core().hung_up(slot, now);
-                self.buffer = Some(Vec::new());
-            }
-        }
-        reactor.has_work();
-        true
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    fn start_receiving(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        let mut buffer = self.buffer.take().unwrap_or_default();
-        if buffer.is_empty() {
-            buffer.resize(BUFFER_BYTES_MIN, 0);
+    /// The descriptor, once no operation uses it any more.
+    pub fn into_fd(self) -> Option<OwnedFd> {
+        Rc::into_inner(self.socket).map(OwnedFd::from)
+    }
+
+    /// Its receive has told its last.
+    pub fn receive_ended(&mut self) {
+        self.receiving = Receiving::No;
+    }
+
+    /// Its send has come back.
+    pub fn send_ended(&mut self) {
+        self.is_sending = false;
+    }
+
+    /// Starts what the core wants started; a `Fate` other than `Stays` is for the caller to carry out.
+    pub fn advance(&mut self, core: &mut Core<OwnedFd>, ring: &mut Ring) -> io::Result<Fate> {
+        loop {
+            if !self.is_sending
+                && let Some(write) = core.take_write(self.slot)
+            {
+                ring.send(&self.socket, self.slot, write)?;
+                self.is_sending = true;
+            }
+            let is_busy = self.is_sending || self.receiving != Receiving::No;
+            match (core.step(self.slot), self.receiving) {
+                (Step::Read, Receiving::No) => {
+                    ring.receive_once(&self.socket, self.slot)?;
+                    self.receiving = Receiving::Once;
+                }
+                (Step::ReadOn, Receiving::No) => {
+                    self.receiving = Receiving::On(ring.receive(&self.socket, self.slot)?);
+                }
+                (Step::Wait, Receiving::On(receive)) => {
+                    ring.stop(receive)?;
+                    self.receiving = Receiving::Ending;
+                }
+                (Step::ShutdownWrite, _) => {
+                    self.is_shut = true;
+                    self.shut(Shutdown::Write);
+                    continue;
+                }
+                // What is under way returns at once then.
+                (Step::Drop, _) if is_busy => self.shut(Shutdown::Both),
+                (Step::Drop, _) => {
+                    self.reset_unless_shut();
+                    return Ok(Fate::Closed);
+                }
+                (step @ (Step::HandOver | Step::Plain), _) if !is_busy => {
+                    return Ok(Fate::Given(step));
+                }
+                _ => {}
+            }
+            return Ok(Fate::Stays);
         }
-        self.receiving = Some(socket::receive(socket, buffer));
     }
 
     fn shut(&self, how: Shutdown) {
-        if let Some(socket) = &self.socket {
-            // A socket that is not connected any more has nothing to shut.
-            let _ = rustix::net::shutdown(socket, how);
-        }
+        // A socket that is not connected any more has nothing to shut.
+        let _ = rustix::net::shutdown(&*self.socket, how);
     }
 
     /// An end that was not agreed on by close frames is a reset: nothing of it lingers in the kernel.
-    fn close(&mut self) {
-        if let Some(socket) = self.socket.take()
-            && !self.is_shut
-        {
-            let _ =
-                rustix::net::sockopt::set_socket_linger(&*socket, Some(std::time::Duration::ZERO));
+    fn reset_unless_shut(&self) {
+        if !self.is_shut {
+            let at_once = Some(std::time::Duration::ZERO);
+            let _ = rustix::net::sockopt::set_socket_linger(&*self.socket, at_once);
         }
     }
-}
-
-/// Grows the buffer of a socket that fills it, and shrinks that of one that has gone quiet.
-fn resized(mut buffer: Vec<u8>, used: usize) -> Vec<u8> {
-    if used == buffer.len() && used < BUFFER_BYTES_MAX {
-        buffer.resize(used * 2, 0);
-    } else if used < buffer.len() / 8 {
-        buffer = vec![0; (buffer.len() / 2).max(BUFFER_BYTES_MIN)];
-    }
-    buffer
 }

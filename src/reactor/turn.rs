@@ -1,23 +1,38 @@
-//! One core's reactor: its accept task, a task per socket, and the flush task that runs the turns.
+//! One core's reactor: its accept task, and the flush task that runs the turns.
 //!
-//! The flush task is woken by the first piece of work and runs after the tasks that are ready, so one
-//! turn covers all that arrived together. tokio-uring submits when the thread parks: a turn must end in
-//! waiting, never in spinning.
+//! ```text
+//! sleep ─► what came in ─► core.work ─► sends, all in one submission ─► what came meanwhile ─► …
+//!   ▲                                                                                          │
+//!   └──────────────────── nothing is left to do ◄── core.commit ◄───────────────────────────────┘
+//! ```
+//! Records go to the log when everything that has arrived was looked at: while the last fan-out is sent the
+//! next messages come in, and one commit, one batch and one write per member cover all of them. A core
+//! without load commits at once.
+//!
+//! tokio-uring runs the tasks, accepts, and sleeps; the sockets' bytes go through the core's own ring
+//! (docs/decisions/0008-own-ring.md). tokio-uring submits when the thread parks: a reactor that has worked
+//! for long pauses.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::accept;
 use super::clock::Clock;
-use super::pump::Pump;
+use super::launch::{Waker, fatal};
+use super::pump::{Fate, Pump};
+use super::ring::{Completion, Ring};
 use super::socket::{self, Socket};
 use crate::mailbox::Doorbell;
+use crate::model::Now;
 use crate::node::core::{Core, Pressure, Reloadable, Step};
 
 /// What the reactors of a process share.
@@ -52,9 +67,16 @@ pub struct Pulse {
     pub is_over: AtomicBool,
 }
 
+/// Turns without a pause, after which tokio-uring gets to submit.
+const TURNS_MAX: u32 = 64;
+const PAUSE: Duration = Duration::from_millis(1);
+/// Operations that are submitted before the rest of a turn's are queued.
+const QUEUED_MAX: usize = 2_048;
+
 pub struct Reactor {
     core: RefCell<Core<OwnedFd>>,
-    pumps: RefCell<Vec<Option<Rc<Pump>>>>,
+    ring: RefCell<Ring>,
+    pumps: RefCell<Vec<Option<Pump>>>,
     pub clock: Clock,
     pub shared: Arc<Shared>,
     pulse: Arc<Pulse>,
@@ -69,19 +91,20 @@ pub struct Reactor {
 impl Reactor {
     pub fn new(
         core: Core<OwnedFd>,
+        ring: Ring,
         shared: Arc<Shared>,
         pulse: Arc<Pulse>,
-        bell: Arc<Doorbell>,
-        work: Arc<Notify>,
+        waker: Waker,
     ) -> Rc<Reactor> {
         Rc::new(Reactor {
             core: RefCell::new(core),
+            ring: RefCell::new(ring),
             pumps: RefCell::new(Vec::new()),
             clock: Clock::start(),
             shared,
             pulse,
-            bell,
-            work,
+            bell: waker.bell,
+            work: waker.work,
             reloads_seen: Cell::new(0),
             memory_seen: Cell::new(0),
             stop_accepting: Notify::new(),
@@ -97,47 +120,54 @@ impl Reactor {
         self.work.notify_one();
     }
 
-    /// Starts the task of a socket that the core knows as `slot`.
-    pub fn add(self: &Rc<Self>, slot: u32, fd: OwnedFd) {
-        let pump = Pump::new(slot, fd);
+    /// Begins to serve a socket that the core knows as `slot`.
+    pub fn add(&self, slot: u32, fd: OwnedFd) {
         let mut pumps = self.pumps.borrow_mut();
         let at = slot as usize;
         if pumps.len() <= at {
-            pumps.resize(at + 1, None);
+            pumps.resize_with(at + 1, || None);
         }
-        pumps[at] = Some(pump.clone());
-        tokio_uring::spawn(pump.run(self.clone()));
-    }
-
-    /// The socket is closed, or on its way elsewhere.
-    pub fn released(&self, slot: u32) {
-        self.pumps.borrow_mut()[slot as usize] = None;
-        self.core().release(slot);
+        pumps[at] = Some(Pump::new(slot, fd));
+        drop(pumps);
+        self.attend(slot);
         self.has_work();
     }
 
-    pub fn give_away(&self, slot: u32, fd: OwnedFd, step: Step) {
-        if step == Step::Plain {
-            let bytes = self.core().plain_bytes(slot);
-            (self.shared.hand_to_http)(fd, bytes);
-        } else {
-            self.core().hand_over(slot, fd);
-        }
-    }
-
     /// Turn after turn, until everything is on disk and every socket is gone.
-    pub async fn run(self: Rc<Self>, listener: Rc<Socket>) {
+    pub async fn run(self: Rc<Self>, listener: Rc<Socket>) -> io::Result<()> {
         while !self.core().is_ready() {
             self.sleep().await;
-            self.turn();
+            self.turn()?;
         }
         tokio_uring::spawn(accept::run(self.clone(), listener));
+        tokio_uring::spawn(listen_to_ring(self.clone(), self.ring.borrow().watch()?));
         self.pulse.is_ready.store(true, Ordering::Release);
+        let mut turns = 0;
         while !self.core().is_stopped() {
-            self.sleep().await;
-            self.turn();
+            if self.may_sleep()? {
+                self.core().commit();
+                self.sleep().await;
+                turns = 0;
+            } else if turns < TURNS_MAX {
+                turns += 1;
+                tokio::task::yield_now().await;
+            } else {
+                self.core().commit();
+                tokio::time::sleep(PAUSE).await;
+                turns = 0;
+            }
+            self.turn()?;
         }
         self.pulse.is_over.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Nothing has come since the last turn looked.
+    fn may_sleep(&self) -> io::Result<bool> {
+        let mut ring = self.ring.borrow_mut();
+        ring.hush();
+        ring.submit()?;
+        Ok(!ring.has_completions() && self.core().may_sleep())
     }
 
     /// Sleeps until there is work or a deadline.
@@ -160,17 +190,25 @@ impl Reactor {
         self.bell.unpark(ticket);
     }
 
-    fn turn(self: &Rc<Self>) {
+    fn turn(&self) -> io::Result<()> {
         self.follow_orders();
+        self.take_completions();
         let now = self.clock.now();
-        self.core().turn(now);
+        self.core().work(now);
         while let Some((slot, fd)) = self.next_adopted() {
             self.add(slot, fd);
         }
         while let Some(slot) = self.next_attended() {
+            self.probe(slot);
             self.attend(slot);
+            if self.ring.borrow_mut().queued() >= QUEUED_MAX {
+                self.ring.borrow_mut().submit()?;
+                self.take_completions();
+            }
         }
+        self.ring.borrow_mut().submit()?;
         self.report();
+        Ok(())
     }
 
     fn next_adopted(&self) -> Option<(u32, OwnedFd)> {
@@ -181,14 +219,89 @@ impl Reactor {
         self.core().next_attended()
     }
 
-    fn attend(&self, slot: u32) {
-        let pump = self.pumps.borrow().get(slot as usize).cloned().flatten();
-        let Some(pump) = pump else { return };
+    /// Asks the kernel how much of a socket is unsent, if the core wants to know.
+    fn probe(&self, slot: u32) {
         if self.core().take_probe(slot) {
-            let unsent = pump.with_socket(socket::unsent).unwrap_or(0);
+            let pumps = self.pumps.borrow();
+            let pump = pumps.get(slot as usize).and_then(Option::as_ref);
+            let unsent = pump.map_or(0, |pump| socket::unsent(pump.socket()));
             self.core().probed(slot, unsent, self.clock.now());
         }
-        pump.attend(self);
+    }
+
+    /// Starts what a socket wants started.
+    fn attend(&self, slot: u32) {
+        let mut pumps = self.pumps.borrow_mut();
+        let Some(place) = pumps.get_mut(slot as usize) else { return };
+        let Some(pump) = place else { return };
+        let fate = pump.advance(&mut self.core(), &mut self.ring.borrow_mut());
+        match fate {
+            Ok(Fate::Stays) => return,
+            Ok(Fate::Closed) => drop(place.take()),
+            Ok(Fate::Given(step)) => {
+                if let Some(fd) = place.take().and_then(Pump::into_fd) {
+                    self.give_away(slot, fd, step);
+                }
+            }
+            Err(error) => fatal(&format!("the ring of a reactor does not work: {error}")),
+        }
+        self.core().release(slot);
+        self.has_work();
+    }
+
+    fn give_away(&self, slot: u32, fd: OwnedFd, step: Step) {
+        if step == Step::Plain {
+            let bytes = self.core().plain_bytes(slot);
+            (self.shared.hand_to_http)(fd, bytes);
+        } else {
+            self.core().hand_over(slot, fd);
+        }
+    }
+
+    fn take_completions(&self) {
+        let now = self.clock.now();
+        loop {
+            let completion = self.ring.borrow_mut().pop();
+            let Some(completion) = completion else { return };
+            let slot = self.complete(completion, now);
+            self.attend(slot);
+        }
+    }
+
+    /// Tells the core; says whom it concerns.
+    fn complete(&self, completion: Completion, now: Now) -> u32 {
+        let (mut core, mut ring) = (self.core(), self.ring.borrow_mut());
+        match completion {
+            Completion::Received { token, chunk, is_last } => {
+                core.received(token, ring.bytes(&chunk), now);
+                ring.give_back(chunk);
+                if is_last {
+                    self.with_pump(token, Pump::receive_ended);
+                }
+                token
+            }
+            Completion::ReceiveEnded { token, outcome } => {
+                self.with_pump(token, Pump::receive_ended);
+                let goes_on = outcome.is_err_and(|error| {
+                    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ECANCELED))
+                });
+                if !goes_on {
+                    core.hung_up(token, now);
+                }
+                token
+            }
+            Completion::Sent { token, write, outcome } => {
+                self.with_pump(token, Pump::send_ended);
+                core.wrote(token, write, outcome.ok(), now);
+                token
+            }
+        }
+    }
+
+    fn with_pump(&self, slot: u32, tell: impl FnOnce(&mut Pump)) {
+        if let Some(Some(pump)) = self.pumps.borrow_mut().get_mut(slot as usize) {
+            tell(pump);
+        }
     }
 
     /// New settings, or the order to stop.
@@ -214,5 +327,16 @@ impl Reactor {
         self.pulse.is_accepting.store(core.is_accepting(), Ordering::Relaxed);
         self.pulse.has_room.store(core.has_room(), Ordering::Relaxed);
         self.pulse.turns.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whenever the kernel has something for the core's ring, a turn follows.
+async fn listen_to_ring(reactor: Rc<Reactor>, news: AsyncFd<OwnedFd>) {
+    loop {
+        match news.readable().await {
+            Ok(mut ready) => ready.clear_ready(),
+            Err(error) => fatal(&format!("a reactor cannot watch its ring: {error}")),
+        }
+        reactor.has_work();
     }
 }

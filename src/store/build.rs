@@ -408,7 +408,7 @@ mod tests {
             EventBody::Message(MessageBody {
                 id: MessageId(id),
                 ordinal: id - 1,
-                sender: Profile::nameless(by.clone()),
+                sender: Profile::nameless(by.clone()).into(),
                 content: "x".repeat(40_000),
                 parent: parent.map(MessageId),
                 client_msg_id: Some(format!("c-{id}")),

@@ -356,7 +356,7 @@ mod tests {
         let body = MessageBody {
             id,
             ordinal: seq - 1,
-            sender,
+            sender: sender.into(),
             content,
             parent: None,
             client_msg_id: None,

@@ -213,7 +213,7 @@ impl Export {
         self.ready.push_back(Line::Message(Box::new(LineMessage {
             id,
             at: event.at,
-            sender: body.sender.clone(),
+            sender: (*body.sender).clone(),
             parent: body.parent,
             content: (!is_gone).then(|| body.content.clone()),
             edited_at,

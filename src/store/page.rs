@@ -114,7 +114,7 @@ mod tests {
         let body = MessageBody {
             id: MessageId(seq),
             ordinal: seq - 1,
-            sender: Profile::nameless(UserId::from_number(1).unwrap()),
+            sender: Profile::nameless(UserId::from_number(1).unwrap()).into(),
             content: content.to_owned(),
             parent: None,
             client_msg_id: None,

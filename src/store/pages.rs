@@ -61,10 +61,12 @@ impl Pages {
             create(directory, cache_bytes)?;
         }
         remove_unfinished(directory).map_err(OpenError::io("clearing", directory))?;
-        let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
-        check_no_blobs(directory)?;
         let path = Pages::file_of(directory);
         let file = File::open(&path).map_err(OpenError::io("opening", &path))?;
+        // What an earlier process wrote may be in the kernel's hands only, and sled writes over its old places.
+        file.sync_data().map_err(OpenError::io("syncing", &path))?;
+        let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
+        check_no_blobs(directory)?;
         let pages = Pages { tree, file, settled: Mutex::default() };
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;

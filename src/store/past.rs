@@ -323,7 +323,7 @@ impl ReadHandle {
     ) -> Result<Option<Edited>, StoreError> {
         let Some(event) = self.message_event(conversation, message)? else { return Ok(None) };
         let EventBody::Message(body) = event.body else { return Err(ValueError::Content.into()) };
-        let (by, content) = (body.sender.id, body.content);
+        let (by, content) = (body.sender.id.clone(), body.content);
         Ok(Some(Edited { number: 0, seq: event.seq, by, at: event.at, content }))
     }
 

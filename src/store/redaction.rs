@@ -113,7 +113,7 @@ fn without_text(body: &MessageBody) -> EventBody {
 fn without_sender(body: &MessageBody) -> EventBody {
     EventBody::Message(MessageBody {
         content: String::new(),
-        sender: Profile::nameless(body.sender.id.clone()),
+        sender: Profile::nameless(body.sender.id.clone()).into(),
         ..body.clone()
     })
 }
@@ -135,7 +135,8 @@ mod tests {
             EventBody::Message(MessageBody {
                 id: MessageId(seq * 10),
                 ordinal: 4,
-                sender: Profile { first_name: first_name.to_owned(), ..Profile::nameless(id) },
+                sender: Profile { first_name: first_name.to_owned(), ..Profile::nameless(id) }
+                    .into(),
                 content: content.to_owned(),
                 parent: Some(MessageId(1)),
                 client_msg_id: Some("c".to_owned()),

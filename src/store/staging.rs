@@ -252,7 +252,7 @@ impl Staging {
         let body = MessageBody {
             id,
             ordinal: self.ids.len() as u64,
-            sender,
+            sender: sender.into(),
             content: content.clone().unwrap_or_else(|| DELETED.to_owned()),
             parent,
             client_msg_id: None,

@@ -67,16 +67,21 @@ fn a_socket_that_enters_in_the_middle_of_a_turn_sees_what_comes_after_it() {
     let mut world = World::new(Setup { history_on_connect: 10, ..Setup::default() });
     let ann = world.enter(1, 1);
     world.log_mode = Mode::Held;
+    // A commit under way: what follows waits for it and goes to the log together.
+    world.say(ann, "first");
     world.say(ann, "a");
     world.say(ann, "b");
-    // Held back behind b, with a and b as its history.
+    // Held back behind b, with all of them as its history.
     let bob = world.enter_v1(2, 1);
     world.say(ann, "c");
     assert_eq!(world.http_status(bob), None);
-    // One turn reveals a, b, the entry, c.
-    world.durable(0, 3);
+    world.durable(0, 1);
     world.settle();
-    assert_eq!(world.contents(bob), ["a", "b", "c"]);
+    assert_eq!(world.http_status(bob), None);
+    // One turn reveals a, b, the entry, c.
+    world.durable(0, 4);
+    world.settle();
+    assert_eq!(world.contents(bob), ["first", "a", "b", "c"]);
     let read: Vec<_> = world.seen(bob).iter().filter_map(|seen| seen.json()).collect();
     let live: Vec<_> = read.iter().filter(|json| json["message"]["is_read"].is_null()).collect();
     assert_eq!(live.iter().filter(|json| json["type"] == "chat_message").count(), 1);

@@ -43,7 +43,7 @@ fn a_log_that_is_stuck_refuses_what_finds_no_room_and_loses_nothing() {
     let mut world = World::new(Setup { log_slots: 16, ..Setup::default() });
     let ann = world.enter(1, 1);
     world.log_mode = Mode::Stuck;
-    for n in 0..2_500 {
+    for n in 0..8_600 {
         world.push(ann, &chat(&format!("{n}")));
     }
     world.settle();
@@ -51,7 +51,7 @@ fn a_log_that_is_stuck_refuses_what_finds_no_room_and_loses_nothing() {
     assert!((300..500).contains(&refused), "{refused}");
     world.log_mode = Mode::Auto;
     world.settle();
-    assert_eq!(world.contents(ann).len(), 2_500 - refused);
+    assert_eq!(world.contents(ann).len(), 8_600 - refused);
     world.say(ann, "again");
     assert_eq!(world.contents(ann).last().unwrap(), "again");
     world.finish();

@@ -131,7 +131,7 @@ impl Pump {
         let step = core.step(self.slot);
         let is_busy = self.is_receiving || self.sending.is_some();
         match step {
-            Step::Read if !self.is_receiving => self.is_receiving = true,
+            Step::Read | Step::ReadOn if !self.is_receiving => self.is_receiving = true,
             Step::ShutdownWrite => self.is_shut = true,
             Step::Drop if is_busy => {
                 assert!(!self.is_killed, "operations of a killed socket return");

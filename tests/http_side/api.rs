@@ -15,7 +15,7 @@ fn shown(id: u64, content: &str) -> ShownMessage {
     ShownMessage {
         id: MessageId(id),
         seq: Seq(id),
-        sender: Profile::nameless(user("1")),
+        sender: Profile::nameless(user("1")).into(),
         content: content.to_owned(),
         parent: None,
         created_at: Wall(1_764_153_000_123),

@@ -80,7 +80,7 @@ impl Plan {
                 EventBody::Message(MessageBody {
                     id: MessageId(id),
                     ordinal: told.said - 1,
-                    sender: Profile::nameless(by),
+                    sender: Profile::nameless(by).into(),
                     content: text(number, length),
                     parent: parent.filter(|_| what < 45),
                     client_msg_id: (what < 70).then(|| format!("c-{number}")),

@@ -134,7 +134,7 @@ impl Expected {
                 EventBody::Message(MessageBody {
                     id: MessageId(id),
                     ordinal: self.headers.get(&of).map_or(0, |header| header.messages),
-                    sender: Profile { email: "a@b.c".to_owned(), ..Profile::nameless(by) },
+                    sender: Profile { email: "a@b.c".to_owned(), ..Profile::nameless(by) }.into(),
                     content,
                     parent: parent.filter(|_| dice.roll(4) == 0),
                     client_msg_id: (dice.roll(2) == 0).then(|| format!("c-{id}")),

@@ -152,7 +152,7 @@ fn replies_come_in_order_and_by_the_page() {
         let body = MessageBody {
             id: MessageId(n * 10),
             ordinal: n - 1,
-            sender: Profile::nameless(user(1)),
+            sender: Profile::nameless(user(1)).into(),
             content: "reply".to_owned(),
             parent: Some(MessageId(if n % 2 == 0 { 10 } else { 20 })),
             client_msg_id: None,
@@ -263,7 +263,7 @@ fn all_first_sends_are_seen_step_by_step() {
         let body = MessageBody {
             id: MessageId(n),
             ordinal: n - 1,
-            sender: Profile::nameless(user(n % 3)),
+            sender: Profile::nameless(user(n % 3)).into(),
             content: "x".to_owned(),
             parent: None,
             client_msg_id: Some(format!("c-{n}")),

@@ -404,7 +404,7 @@ fn nothing_comes_back_from_a_backup_that_was_deleted_since() {
         Record::Event { conversation, event } => {
             let mut event = Event::clone(&event);
             if let EventBody::Message(body) = &mut event.body {
-                body.sender = profile.clone();
+                body.sender = profile.clone().into();
             }
             Record::Event { conversation, event: event.into() }
         }

@@ -143,7 +143,7 @@ pub fn message(of: u64, seq: u64, id: u64, ordinal: u64, content: &str) -> Recor
     let body = MessageBody {
         id: MessageId(id),
         ordinal,
-        sender: Profile::nameless(user(1)),
+        sender: Profile::nameless(user(1)).into(),
         content: content.to_owned(),
         parent: None,
         client_msg_id: None,

@@ -351,7 +351,7 @@ fn an_export_stands_still_while_the_conversation_goes_on() {
         EventBody::Message(MessageBody {
             id: MessageId(id),
             ordinal: id - 1,
-            sender: Profile::nameless(user(1)),
+            sender: Profile::nameless(user(1)).into(),
             content: format!("{id} {}", "t".repeat(3_000)),
             parent: None,
             client_msg_id: None,

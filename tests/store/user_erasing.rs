@@ -26,7 +26,7 @@ fn said(of: u64, (seq, at): (u64, u64), by: u64, content: &str) -> Record {
     let body = MessageBody {
         id: MessageId(of * 100 + seq),
         ordinal: seq - 1,
-        sender,
+        sender: sender.into(),
         content: content.to_owned(),
         parent: None,
         client_msg_id: None,
@@ -172,7 +172,7 @@ fn nothing_of_the_user_is_left() {
     let Loaded::Message(Some(message)) = state(LoadKey::Message(MessageId(101))) else {
         panic!("the message keeps its place")
     };
-    assert_eq!((message.sender, &*message.content), (Profile::nameless(user(2)), ""));
+    assert_eq!((&*message.sender, &*message.content), (&Profile::nameless(user(2)), ""));
     let Loaded::Message(Some(answer)) = state(LoadKey::Message(MessageId(103))) else {
         panic!("the answer is there")
     };

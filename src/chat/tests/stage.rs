@@ -191,7 +191,7 @@ pub fn stored(id: u64, sender: u64) -> MessageState {
         id: MessageId(id),
         seq: Seq(id - 100),
         ordinal: id - 101,
-        sender: Profile::nameless(user(sender)),
+        sender: Profile::nameless(user(sender)).into(),
         content: format!("old {id}"),
         parent: None,
         client_msg_id: None,

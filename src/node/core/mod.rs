@@ -2,7 +2,7 @@
 //! simulation does the same with a simulated network.
 //!
 //! ```text
-//! accept ─► received ─► step: Read · Wait · HandOver · Plain · ShutdownWrite · Drop
+//! accept ─► received ─► step: Read · ReadOn · Wait · HandOver · Plain · ShutdownWrite · Drop
 //! turn:   mail in → timers → what the shard says → batches into outboxes → mail out
 //! attended: sockets with something to write or a step that changed
 //! ```
@@ -50,7 +50,10 @@ use crate::wire::upgrade::{self, HeadReader, Listening, Refused};
 /// What a core does next with a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Read once.
     Read,
+    /// Read whatever comes, until another step is wanted.
+    ReadOn,
     /// Nothing to read now; the core says so when that changes.
     Wait,
     /// Give the socket to [`Core::hand_over`].
@@ -165,7 +168,7 @@ impl<S> Core<S> {
             survey: Survey::default(),
             needs_turn: false,
         };
-        core.send_mail();
+        core.commit();
         core
     }
 
@@ -260,12 +263,12 @@ impl<S> Core<S> {
                 if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {
-                    Step::Read
+                    Step::ReadOn
                 }
             }
             Phase::Echo(echo) => {
                 let is_full = outbox_bytes > echo.outbox_bytes_max;
-                if is_full || is_draining { Step::Wait } else { Step::Read }
+                if is_full || is_draining { Step::Wait } else { Step::ReadOn }
             }
             Phase::Admitting(_) => Step::Wait,
             Phase::Leaving { .. } => Step::HandOver,

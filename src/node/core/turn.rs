@@ -37,7 +37,14 @@ impl<S> Core<S> {
         self.links.is_empty() && self.attended.is_empty() && !self.shard.has_hungry()
     }
 
+    /// A whole turn, for those who do no other work in between.
     pub fn turn(&mut self, now: Now) {
+        self.work(now);
+        self.commit();
+    }
+
+    /// Everything but handing records to the log.
+    pub fn work(&mut self, now: Now) {
         self.needs_turn = false;
         self.take_mail(now);
         self.handle_socket_timeouts(now);
@@ -391,8 +398,17 @@ impl<S> Core<S> {
         }
     }
 
-    pub(super) fn send_mail(&mut self) {
+    /// Hands what was decided to the log, unless a commit of this shard is under way: what comes
+    /// meanwhile makes the next one larger, and members get it in one write.
+    pub fn commit(&mut self) {
+        if self.shard.awaits_commit() {
+            return;
+        }
         Links::<S, Adoption>::send_all(&mut self.links.to_log, &mut self.shard.to_log);
+        self.shard.handed_over();
+    }
+
+    fn send_mail(&mut self) {
         Links::<S, Adoption>::send_all(&mut self.links.to_readers, &mut self.shard.to_readers);
         for peer in self.links.peers.iter_mut().flatten() {
             peer.flush();

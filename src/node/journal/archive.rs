@@ -139,7 +139,7 @@ impl<'a> From<&'a EventBody> for Body<'a> {
             EventBody::Message(message) => Body::Message(Message {
                 id: message.id.0,
                 ordinal: message.ordinal,
-                sender: (&message.sender).into(),
+                sender: (&*message.sender).into(),
                 content: &message.content,
                 parent: message.parent.map(|parent| parent.0),
                 client_msg_id: message.client_msg_id.as_deref(),

@@ -117,7 +117,7 @@ fn message(body: &ArchivedMessage<'_>) -> Result<MessageBody, RecordError> {
     Ok(MessageBody {
         id: MessageId(body.id.to_native()),
         ordinal: body.ordinal.to_native(),
-        sender: profile(&body.sender)?,
+        sender: Arc::new(profile(&body.sender)?),
         content: body.content.as_ref().to_owned(),
         parent: body.parent.as_ref().map(|parent| MessageId(parent.to_native())),
         client_msg_id: body.client_msg_id.as_ref().map(|id| id.as_ref().to_owned()),

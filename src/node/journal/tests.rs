@@ -33,7 +33,7 @@ fn text(seq: u64, content: &str) -> Record {
     let body = MessageBody {
         id: MessageId(seq),
         ordinal: seq - 1,
-        sender: Profile::nameless(user(1)),
+        sender: Profile::nameless(user(1)).into(),
         content: content.to_owned(),
         parent: None,
         client_msg_id: Some(format!("c-{seq}")),

@@ -64,7 +64,7 @@ const BUCKETS_SWEPT_EVERY_MS: u64 = 60_000;
 /// When a client that met a server short of memory may try again.
 const OVERLOAD_RETRY_MS: u64 = 2_000;
 /// Records that wait for room in the log's ring before commands are refused.
-const TO_LOG_MAX: usize = 2 * 1024;
+const TO_LOG_MAX: usize = 8 * 1024;
 
 /// What of the settings a shard needs.
 #[derive(Debug, Clone)]
@@ -117,6 +117,8 @@ pub struct Shard {
     /// The last record's number, and the last one that is on disk.
     lsn: u64,
     durable: u64,
+    /// The last record that the log was given.
+    handed: u64,
     sealed: u64,
     is_accepting: bool,
     /// The log was told that no record follows.
@@ -194,6 +196,7 @@ impl Shard {
             lease,
             lsn: 0,
             durable: 0,
+            handed: 0,
             sealed: 0,
             is_accepting: true,
             has_ended: false,

@@ -65,6 +65,20 @@ impl Shard {
         self.reveals.push_back((self.lsn, reveal));
     }
 
+    /// Records were given to the log that are not durable yet.
+    pub fn awaits_commit(&self) -> bool {
+        self.handed > self.durable
+    }
+
+    /// What is not in `to_log` any more is the log's.
+    pub fn handed_over(&mut self) {
+        let waiting = self.to_log.iter().find_map(|mail| match mail {
+            ToLog::Append { lsn, .. } => Some(*lsn),
+            _ => None,
+        });
+        self.handed = waiting.map_or(self.lsn, |first| first - 1);
+    }
+
     /// Shows something as soon as everything decided up to now is durable.
     pub(super) fn reveal_later(&mut self, reveal: Reveal, now: Now) {
         if self.reveals.is_empty() {

@@ -23,6 +23,7 @@ use super::super::keys::{Key, KeyReader, Kind};
 use super::super::pages::Pages;
 use super::super::salvage::Salvage;
 use super::super::values::{self, Gone, ValueReader, ValueWriter, Why};
+use super::super::verify::other_way_round;
 use super::Sources;
 use super::source::Source;
 
@@ -183,21 +184,10 @@ fn damaged_kinds(sources: &Sources) -> Result<Vec<Kind>, StoreError> {
         store.each(kind, &[kind as u8], |_, _| Ok(()))?;
     }
     // Who belongs where stands twice: where the two differ, one of them lacks something.
-    let pairs = [(Kind::Member, Kind::Membership), (Kind::Membership, Kind::Member)];
-    for (kind, other) in pairs {
+    for kind in [Kind::Member, Kind::Membership] {
         store.each(kind, &[kind as u8], |key, _| {
-            let mut parts = KeyReader::new(key, kind)?;
-            let key = match kind {
-                Kind::Member => {
-                    let (conversation, user) = (parts.conversation()?, parts.user()?);
-                    Key::new(other).user(&user).conversation(&conversation)
-                }
-                _ => {
-                    let (user, conversation) = (parts.user()?, parts.conversation()?);
-                    Key::new(other).conversation(&conversation).user(&user)
-                }
-            };
-            if store.pages.get(&key).ok().flatten().is_none() {
+            let other = other_way_round(kind, KeyReader::new(key, kind)?)?;
+            if store.pages.get(&other).ok().flatten().is_none() {
                 store.found_damage(Kind::Member);
             }
             Ok(())

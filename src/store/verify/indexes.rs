@@ -79,32 +79,43 @@ impl<'a> Indexes<'a> {
         if self.sealed.1.touches(conversation) {
             return Ok(found);
         }
-        let of = |kind: Kind| Key::new(kind).conversation(conversation);
         for event in events {
-            let (key, what) = match &event.body {
-                EventBody::Message(body) => match body.parent.filter(|parent| parent.0 > gone) {
-                    Some(parent) => (of(Kind::Reply).message(parent).message(body.id), "reply"),
-                    None => continue,
-                },
-                EventBody::Edit { message, .. } if message.0 > gone => {
-                    (of(Kind::Edit).message(*message).seq(event.seq), "edit")
-                }
-                EventBody::Delete { message, .. } if message.0 > gone => {
-                    (of(Kind::Deletion).message(*message), "deletion")
-                }
-                EventBody::Reaction { message, user, emoji, action } if message.0 > gone => {
-                    let holds = (*action == ReactionAction::Added).then_some(event.seq);
-                    self.reactions.insert((*message, user.clone(), emoji.clone()), holds);
-                    continue;
-                }
-                _ => continue,
-            };
-            if !self.has(&key)? {
+            if let Some((key, what)) = self.entry(conversation, event, gone)
+                && !self.has(&key)?
+            {
                 found.push(format!("seq {}: the {what} stands in its page only", event.seq.0));
             }
         }
         self.messages(conversation, events, &mut found)?;
         Ok(found)
+    }
+
+    /// The entry that must be there about an event; reactions are only added up.
+    fn entry(
+        &mut self,
+        conversation: &ConversationId,
+        event: &Event,
+        gone: u64,
+    ) -> Option<(Key, &'static str)> {
+        let of = |kind: Kind| Key::new(kind).conversation(conversation);
+        match &event.body {
+            EventBody::Message(body) => {
+                let parent = body.parent.filter(|parent| parent.0 > gone)?;
+                Some((of(Kind::Reply).message(parent).message(body.id), "reply"))
+            }
+            EventBody::Edit { message, .. } if message.0 > gone => {
+                Some((of(Kind::Edit).message(*message).seq(event.seq), "edit"))
+            }
+            EventBody::Delete { message, .. } if message.0 > gone => {
+                Some((of(Kind::Deletion).message(*message), "deletion"))
+            }
+            EventBody::Reaction { message, user, emoji, action } if message.0 > gone => {
+                let holds = (*action == ReactionAction::Added).then_some(event.seq);
+                self.reactions.insert((*message, user.clone(), emoji.clone()), holds);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Each page's messages are found by the first of them.
@@ -161,15 +172,7 @@ impl<'a> Indexes<'a> {
         let Some(kind) = kind_of(key) else { return Err(ValueError::Key.into()) };
         let mut parts = KeyReader::new(key, kind)?;
         match kind {
-            Kind::Edit | Kind::Mark | Kind::Deletion | Kind::Profile => {
-                let skip_bytes = match kind {
-                    Kind::Edit => 4,
-                    Kind::Mark => 8,
-                    _ => 0,
-                };
-                reader.bytes(skip_bytes)?;
-                record::decode(reader.rest()).map_err(ValueError::from)?;
-            }
+            Kind::Edit | Kind::Mark | Kind::Deletion | Kind::Profile => has_record(kind, reader)?,
             Kind::Segment => {
                 self.spans.insert(parts.number()?, (reader.u64()?, reader.u64()?));
                 return Ok(());
@@ -180,15 +183,9 @@ impl<'a> Indexes<'a> {
                 let is_sealed = segment <= self.sealed.0.segment;
                 return holds(!is_sealed || self.spans.contains_key(&segment));
             }
-            Kind::Member => {
-                let (conversation, user) = (parts.conversation()?, parts.user()?);
-                let key = Key::new(Kind::Membership).user(&user).conversation(&conversation);
-                return holds(self.sealed.1.has_commits() || self.has(&key)?);
-            }
-            Kind::Membership => {
-                let (user, conversation) = (parts.user()?, parts.conversation()?);
-                let key = Key::new(Kind::Member).conversation(&conversation).user(&user);
-                return holds(self.sealed.1.has_commits() || self.has(&key)?);
+            Kind::Member | Kind::Membership => {
+                let other = other_way_round(kind, parts)?;
+                return holds(self.sealed.1.has_commits() || self.has(&other)?);
             }
             Kind::FirstSend => drop(parts.day()?),
             _ => {}
@@ -319,6 +316,31 @@ fn kind_of(key: &[u8]) -> Option<Kind> {
     ];
     let kinds = PER_CONVERSATION.into_iter().chain(others);
     kinds.into_iter().find(|kind| key.first() == Some(&(*kind as u8)))
+}
+
+fn has_record(kind: Kind, mut value: ValueReader<'_>) -> Result<(), StoreError> {
+    let skip_bytes = match kind {
+        Kind::Edit => 4,
+        Kind::Mark => 8,
+        _ => 0,
+    };
+    value.bytes(skip_bytes)?;
+    record::decode(value.rest()).map_err(ValueError::from)?;
+    Ok(())
+}
+
+/// Who belongs where stands twice, by conversation and by user: the key of the other one.
+pub fn other_way_round(kind: Kind, mut parts: KeyReader<'_>) -> Result<Key, ValueError> {
+    Ok(match kind {
+        Kind::Member => {
+            let (conversation, user) = (parts.conversation()?, parts.user()?);
+            Key::new(Kind::Membership).user(&user).conversation(&conversation)
+        }
+        _ => {
+            let (user, conversation) = (parts.user()?, parts.conversation()?);
+            Key::new(Kind::Member).conversation(&conversation).user(&user)
+        }
+    })
 }
 
 fn holds(it: bool) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ use crate::limits::VERIFY_LINES_MAX;
 use crate::model::{ConversationId, Seq};
 use crate::node::journal::{Fsync, SealedMark, Tail};
 
+pub(super) use self::indexes::other_way_round;
 use self::journal::Unsealed;
 use super::error::OpenError;
 use super::files::SegmentDirectory;

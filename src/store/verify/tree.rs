@@ -2,14 +2,15 @@
 //! in the tree, so both ends of each conversation's run are known when it is read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::model::{ConversationId, EventBody, Header, Seq, Tombstone};
+use crate::model::{ConversationId, Event, EventBody, Header, Seq, Tombstone};
 use crate::node::journal::record;
 use crate::node::ports::Record;
 
 use super::super::error::{StoreError, ValueError};
 use super::super::keys::{KeyReader, Kind};
-use super::super::page;
+use super::super::page::{self, PageEntry};
 use super::super::pages::{Pages, guarded};
 use super::super::salvage::Salvage;
 use super::super::values;
@@ -112,31 +113,43 @@ impl Check<'_> {
         if entries.first().is_none_or(|entry| entry.seq != first) || first < next {
             return Err(ValueError::Content.into());
         }
-        let mut events = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            self.report.events += 1;
-            match record::decode(entry.record).map_err(ValueError::from)? {
-                Record::Event { conversation: of, event }
-                    if of == conversation && event.seq == entry.seq =>
-                {
-                    if let EventBody::Message(body) = &event.body {
-                        self.report.messages += 1;
-                        let messages = Some((body.id.0, body.ordinal.saturating_add(1)));
-                        self.run = self.run.take().map(|run| Run { messages, ..run });
-                        if entry.message != body.id.0 {
-                            return Err(ValueError::Content.into());
-                        }
-                    }
-                    events.push(event);
-                }
-                _ => return Err(ValueError::Content.into()),
-            }
-        }
+        let events = self.events(&conversation, &entries)?;
         let gone = self.gone.get(&conversation).map_or(0, |gone| gone.last_message);
         for what in self.indexes.page(&conversation, &events, gone)? {
             self.report.damaged(format!("conversation {conversation}, {what}"));
         }
         Ok(())
+    }
+
+    /// A page's events, each of which must be what its entry says.
+    fn events(
+        &mut self,
+        conversation: &ConversationId,
+        entries: &[PageEntry<'_>],
+    ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let mut events = Vec::with_capacity(entries.len());
+        for entry in entries {
+            self.report.events += 1;
+            let event = match record::decode(entry.record).map_err(ValueError::from)? {
+                Record::Event { conversation: of, event }
+                    if of == *conversation && event.seq == entry.seq =>
+                {
+                    event
+                }
+                _ => return Err(ValueError::Content.into()),
+            };
+            if let EventBody::Message(body) = &event.body {
+                self.report.messages += 1;
+                if let Some(run) = &mut self.run {
+                    run.messages = Some((body.id.0, body.ordinal.saturating_add(1)));
+                }
+                if entry.message != body.id.0 {
+                    return Err(ValueError::Content.into());
+                }
+            }
+            events.push(event);
+        }
+        Ok(events)
     }
 
     /// The first seq that a conversation must have.

@@ -57,7 +57,7 @@ fn message_event() -> Event {
     let body = MessageBody {
         id: MessageId(456),
         ordinal: 3,
-        sender: john(),
+        sender: john().into(),
         content: "Hello".to_owned(),
         parent: None,
         client_msg_id: Some("c-17".to_owned()),
@@ -254,7 +254,7 @@ fn any_body() -> impl Strategy<Value = EventBody> {
             EventBody::Message(MessageBody {
                 id,
                 ordinal: 0,
-                sender,
+                sender: sender.into(),
                 content,
                 parent,
                 client_msg_id,
@@ -332,7 +332,7 @@ fn any_state() -> impl Strategy<Value = MessageState> {
                     id,
                     seq: Seq(id.0 / 2),
                     ordinal: 0,
-                    sender,
+                    sender: sender.into(),
                     content,
                     parent,
                     client_msg_id: None,

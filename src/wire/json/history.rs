@@ -186,7 +186,7 @@ mod tests {
         ShownMessage {
             id: MessageId(id),
             seq: Seq(42),
-            sender,
+            sender: sender.into(),
             content: content.to_owned(),
             parent: None,
             created_at: AT,

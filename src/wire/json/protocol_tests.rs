@@ -38,7 +38,7 @@ fn hello() -> Event {
     let body = MessageBody {
         id: MESSAGE,
         ordinal: 0,
-        sender,
+        sender: sender.into(),
         content: "Hello".to_owned(),
         parent: None,
         client_msg_id: None,
