@@ -37,7 +37,7 @@ struct Scope {
 
 impl Scope {
     /// Runs end by a kill, all but the last: the next one replays.
-    fn new(records: &[u64], segment_bytes: u64) -> Vec<Life> {
+    fn lives(records: &[u64], segment_bytes: u64) -> Vec<Life> {
         let last = records.len() - 1;
         let life =
             |(at, &records): (usize, &u64)| Life { records, segment_bytes, stops: at == last };
@@ -45,7 +45,7 @@ impl Scope {
     }
 
     fn short() -> Scope {
-        let lives = Scope::new(&[500, 60, 500], 256 << 10);
+        let lives = Scope::lives(&[500, 60, 500], 256 << 10);
         Scope { points: 40, disks: 2, seed: 1, lives }
     }
 
@@ -55,7 +55,7 @@ impl Scope {
         let mut numbers = asked.split(',').map(|part| part.parse().expect("points,disks,seed"));
         let mut next = || numbers.next().expect("points,disks,seed");
         let (points, disks, seed) = (next() as usize, next() as usize, next());
-        let lives = Scope::new(&[3_000, 400, 4_000, 1_500, 5_000], 4 << 20);
+        let lives = Scope::lives(&[3_000, 400, 4_000, 1_500, 5_000], 4 << 20);
         Some(Scope { points, disks, seed, lives })
     }
 }

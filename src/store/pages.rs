@@ -189,7 +189,8 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<(), OpenError> {
     files::create_directory(&unnamed).map_err(io("creating"))?;
     let made = open_guarded(&unnamed, cache_bytes).and_then(|tree| {
         tree.flush().map_err(|error| error.to_string())?;
-        Ok(drop(tree))
+        drop(tree);
+        Ok(())
     });
     made.map_err(|reason| OpenError::Pages { path: unnamed.clone(), reason })?;
     protect(&unnamed).map_err(io("protecting"))?;

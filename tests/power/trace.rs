@@ -146,7 +146,7 @@ impl Reader<'_> {
     fn exit(&mut self, id: u64, call: &str, result: i64) {
         let (name, arguments) = split(call);
         if name == "write" && result > 0 {
-            self.advance(number(&arguments[0]), result as u64);
+            self.advance(number(arguments[0]), result as u64);
         }
         assert!(result >= 0, "{name} failed in the recording: {result}");
         self.steps.push(Step::Exit { id });
@@ -162,7 +162,7 @@ impl Reader<'_> {
     /// descriptors is only known with its result.
     fn enter(&mut self, text: &str, result: Option<i64>) -> Option<u64> {
         let (name, arguments) = split(text);
-        let fd = || number(&arguments[0]);
+        let fd = || number(arguments[0]);
         let call = match (name, result) {
             ("write" | "pwrite64", _) => self.write(name, &arguments)?,
             ("fsync" | "fdatasync", _) => match self.open.get(&fd())? {
@@ -172,7 +172,7 @@ impl Reader<'_> {
             },
             ("ftruncate", _) => match self.open.get(&fd())? {
                 Open::File { inode, .. } => {
-                    Call::Truncate { inode: *inode, length: number(&arguments[1]) as u64 }
+                    Call::Truncate { inode: *inode, length: number(arguments[1]) as u64 }
                 }
                 _ => return None,
             },

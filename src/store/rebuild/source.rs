@@ -58,7 +58,7 @@ impl Source {
         mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut pairs = Salvage::of(&self.pages, prefix);
-        while let Some((key, value)) = pairs.next() {
+        for (key, value) in pairs.by_ref() {
             if ValueReader::new(&value).is_err() {
                 self.found_damage(kind);
                 continue;

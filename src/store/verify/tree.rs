@@ -62,7 +62,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn kind(&mut self, pages: &Pages, kind: u8, watch: Watch<'_>) {
         let mut pairs = Salvage::of(pages, &[kind]);
-        while let Some((key, value)) = pairs.next() {
+        for (key, value) in pairs.by_ref() {
             self.report.values += 1;
             if self.report.values.is_multiple_of(WATCH_EVERY) {
                 watch(self.report);
