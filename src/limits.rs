@@ -72,6 +72,12 @@ pub const HISTORY_FRAMES: u32 = 10;
 pub const QUESTIONS_PER_SOCKET_MAX: u8 = 4;
 /// Bytes of one page in sled: larger values become files that nothing syncs.
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// What a socket had asked for when its user was erased is decided within this, and erased, too.
+pub const ERASURE_GRACE_MS: u64 = 2_000;
+/// Message ids that a store which lost something passes over: some may have been given to what is lost.
+pub const LOST_IDS_SKIPPED: u64 = 1_000_000;
+/// Lines of damage that a look through the store keeps; behind them it only counts.
+pub const VERIFY_LINES_MAX: usize = 10_000;
 /// From so many online on, presence and typing are reduced.
 pub const CROWD: usize = 200;
 /// How many of a crowd may be seen typing at once.

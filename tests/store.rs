@@ -4,6 +4,9 @@
 mod damage;
 #[path = "store/deletion.rs"]
 mod deletion;
+#[allow(dead_code)]
+#[path = "core/dice.rs"]
+mod dice;
 #[path = "store/endings.rs"]
 mod endings;
 #[path = "store/erasing.rs"]
@@ -12,6 +15,11 @@ mod erasing;
 mod folding;
 #[path = "store/past.rs"]
 mod past;
+#[allow(dead_code)]
+#[path = "power/plan.rs"]
+mod plan;
+#[path = "store/rebuilding.rs"]
+mod rebuilding;
 #[path = "store/retention.rs"]
 mod retention;
 #[path = "store/rig.rs"]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::http::Shards;
+use crate::limits::ERASURE_GRACE_MS;
 use crate::model::{ConversationId, Erasure, ErrorCode, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand, Sender};
 use crate::store::{Met, Orders, ReadHandle, StoreError, Trace};
@@ -24,8 +25,6 @@ use crate::store::{Met, Orders, ReadHandle, StoreError, Trace};
 const POLL: Duration = Duration::from_millis(100);
 /// When what could not be taken now is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// What a socket had asked for when it was closed is decided within this; it is erased, too.
-const GRACE: Duration = Duration::from_secs(2);
 /// Commands under way at once.
 const WINDOW: usize = 64;
 /// A store that has not come so far after so long does not: all is begun again.
@@ -101,8 +100,8 @@ impl Work {
     }
 
     fn erase(&self, user: &UserId, begun_at: Wall) -> Result<(), Left> {
-        let until = Wall(begun_at.0.saturating_add(GRACE.as_millis() as u64));
-        self.pause(GRACE)?;
+        let until = Wall(begun_at.0.saturating_add(ERASURE_GRACE_MS));
+        self.pause(Duration::from_millis(ERASURE_GRACE_MS))?;
         self.seal()?;
         self.take_back_traces(user, until)?;
         self.end_memberships(user)?;

@@ -1,4 +1,4 @@
-//! The commands: `demo`, `serve`, `token`, `check-config`. One file each.
+//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`. One file each.
 //!
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
@@ -16,6 +16,7 @@ mod serve;
 mod server;
 mod signing;
 mod token;
+mod verify;
 
 pub use demo::DemoUser;
 pub use launch::{Launch, Mode};
@@ -70,6 +71,7 @@ fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(token::command())
         .subcommand(check_config::command())
+        .subcommand(verify::command())
 }
 
 fn dispatch(matches: &ArgMatches) -> ExitCode {
@@ -78,6 +80,7 @@ fn dispatch(matches: &ArgMatches) -> ExitCode {
         Some(("serve", matches)) => serve::run(matches),
         Some(("token", matches)) => token::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
+        Some(("verify", matches)) => verify::run(matches),
         _ => unreachable!("clap knows the subcommands and asks for one"),
     }
 }

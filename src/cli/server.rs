@@ -43,7 +43,7 @@ use crate::telemetry::logs::Logs;
 use crate::wire::upgrade::Listening;
 
 /// The store's own directory in the data directory; beside it lies the demo's secret.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// Admin commands that wait for one shard.
 const ADMIN_SLOTS: usize = 256;
 

@@ -37,12 +37,7 @@ pub fn build(pages: &Pages, segment: &Scan<'_>, stop: &AtomicBool) -> Result<(),
         return Ok(());
     };
     let gathered = gather(segment)?;
-    for (conversation, share) in &gathered.conversations {
-        if let Some(through) = share.tombstone {
-            let gone = Gone { why: Why::Deleted, through };
-            erase::conversation(pages, conversation, gone, stop)?;
-        }
-    }
+    delete(pages, &gathered, stop)?;
     put(pages, &gathered, segment.header.segment, stop)?;
     pages.sync()?;
     let commits = ValueWriter::default()
@@ -70,6 +65,31 @@ pub fn put(
     let mut builder = Builder { pages, changes: Changes::new() };
     builder.all(gathered, segment)?;
     apply(pages, builder.changes, stop)
+}
+
+/// Puts only what a segment says about the directory, marks and what was deleted, not its events.
+pub fn put_directory(
+    pages: &Pages,
+    gathered: &Gathered<'_>,
+    stop: &AtomicBool,
+) -> Result<(), StoreError> {
+    delete(pages, gathered, stop)?;
+    let mut builder = Builder { pages, changes: Changes::new() };
+    for (conversation, share) in &gathered.conversations {
+        builder.marks(conversation, share)?;
+    }
+    builder.directory(&gathered.directory)?;
+    apply(pages, builder.changes, stop)
+}
+
+fn delete(pages: &Pages, gathered: &Gathered<'_>, stop: &AtomicBool) -> Result<(), StoreError> {
+    for (conversation, share) in &gathered.conversations {
+        if let Some(through) = share.tombstone {
+            let gone = Gone { why: Why::Deleted, through };
+            erase::conversation(pages, conversation, gone, stop)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts changes in, in order of their keys and in slices, so that readers get their turn between.
@@ -436,7 +456,11 @@ mod tests {
     }
 
     fn tree(pages: &Pages) -> Vec<(Vec<u8>, Vec<u8>)> {
-        pages.all().map(|pair| pair.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+        pages
+            .between(&[], &[u8::MAX])
+            .map(|pair| pair.unwrap())
+            .map(|(k, v)| (k.to_vec(), v.to_vec()))
+            .collect()
     }
 
     /// Builds both segments; the second is begun so many changes deep before, as a crash leaves it.

@@ -15,8 +15,8 @@ use super::keys::{Day, Key, KeyReader, Kind};
 use super::pages::Pages;
 use super::values::{self, Gone, ToErase};
 
-/// Keys that one slice removes.
-const SLICE_KEYS: usize = 1_000;
+/// Keys that one slice removes: what sled rewrites for them is far less than one segment of its file.
+const SLICE_KEYS: usize = 128;
 
 /// Kinds whose keys begin with the conversation; each page's index goes before the page.
 const OF_A_CONVERSATION: [Kind; 10] = [

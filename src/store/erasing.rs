@@ -9,6 +9,7 @@
 //! changes nothing. The page thread runs it between its jobs.
 
 use std::collections::VecDeque;
+use std::io;
 
 use sled::Batch;
 
@@ -199,8 +200,13 @@ pub(super) fn out_of_segment(
     segments: &SegmentDirectory,
     segment: u64,
 ) -> Result<Progress, StoreError> {
-    let io = |what| move |source| StoreError::Io { what, source };
-    let bytes = segments.read(segment).map_err(io("reading a kept segment"))?;
+    let failed = |what| move |source| StoreError::Io { what, source };
+    let bytes = match segments.read(segment) {
+        Ok(bytes) => bytes,
+        // It became too old to be kept since the round began.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Progress::Done),
+        Err(error) => return Err(failed("reading a kept segment")(error)),
+    };
     let rewritten = scan(&bytes, segment, Tail::Strict)
         .and_then(|found| rewrite(&found, |record| redaction.of(record)));
     let rewritten = match rewritten {
@@ -211,13 +217,13 @@ pub(super) fn out_of_segment(
             return Ok(Progress::Failed);
         }
     };
-    let free = files::free_bytes(segments.path()).map_err(io("asking for free space"))?;
+    let free = files::free_bytes(segments.path()).map_err(failed("asking for free space"))?;
     if free < 2 * rewritten.len() as u64 {
         tracing::warn!(segment, "no room to erase deleted text from a kept segment");
         return Ok(Progress::Failed);
     }
-    segments.replace(segment, &rewritten).map_err(io("rewriting a kept segment"))?;
-    segments.sync().map_err(io("syncing the journal's directory"))?;
+    segments.replace(segment, &rewritten).map_err(failed("rewriting a kept segment"))?;
+    segments.sync().map_err(failed("syncing the journal's directory"))?;
     Ok(Progress::Done)
 }
 
@@ -410,7 +416,7 @@ mod tests {
     type Contents = (Vec<(Vec<u8>, Vec<u8>)>, Vec<Vec<u8>>);
 
     fn contents(pages: &Pages, segments: &SegmentDirectory) -> Contents {
-        let values = pages.all().map(|pair| pair.unwrap());
+        let values = pages.between(&[], &[u8::MAX]).map(|pair| pair.unwrap());
         let files = (1..=3).map(|number| segments.read(number).unwrap());
         (values.map(|(k, v)| (k.to_vec(), v.to_vec())).collect(), files.collect())
     }
@@ -462,6 +468,25 @@ mod tests {
         let mut round = Round::begin(&pages).unwrap();
         while round.step(&pages, &segments).unwrap() == Progress::More {}
         assert_eq!((1..=3).map(shape).collect::<Vec<_>>(), before);
+    }
+
+    #[test]
+    fn a_segment_that_is_too_old_meanwhile_ends_no_round() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pages, segments) = store(directory.path());
+        let mut round = Round::begin(&pages).unwrap();
+        while round.segments.is_none() {
+            assert_eq!(round.step(&pages, &segments).unwrap(), Progress::More);
+        }
+        segments.remove(2).unwrap();
+        let end = loop {
+            match round.step(&pages, &segments).unwrap() {
+                Progress::More => {}
+                end => break end,
+            }
+        };
+        assert_eq!(end, Progress::Done);
+        assert_eq!(segments.list().unwrap(), [1, 3]);
     }
 
     #[test]

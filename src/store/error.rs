@@ -19,19 +19,19 @@ pub enum OpenError {
     Format { path: PathBuf },
     #[error(
         "the journal is damaged, {}: {damage}. Nothing was changed. Copy the whole directory away, \
-         check the disk, then restore a backup; `loquat verify` says what can still be read",
+         check the disk, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Journal { path: PathBuf, damage: Damage },
     #[error(
         "the pages of the store do not open, {}: {reason}. Nothing was overwritten. Copy the whole \
-         directory away, check the disk, then restore a backup",
+         directory away, check the disk, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Pages { path: PathBuf, reason: String },
     #[error(
         "the pages of the store hold a value that was never synced, {}: nothing may lie there. Copy \
-         the whole directory away, then restore a backup",
+         the whole directory away, then try `loquat verify --rebuild`, or restore a backup",
         path.display()
     )]
     Blobs { path: PathBuf },
@@ -45,6 +45,10 @@ pub enum OpenError {
         path.display()
     )]
     ImportGone { path: PathBuf },
+    #[error("{} is not empty: name a new or empty directory", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error("the store cannot be rebuilt: {what}")]
+    Rebuild { what: String },
     #[error("the store could not start a thread: {0}")]
     Thread(io::Error),
 }
@@ -81,6 +85,8 @@ pub enum StoreError {
         path.display()
     )]
     ImportGone { path: PathBuf },
+    #[error("the backup is one of another store: seq {seq} is another event there")]
+    AnotherStore { seq: u64 },
     #[error("the work was cut short by a stop")]
     Stopped,
     #[error("the journal: {0}")]

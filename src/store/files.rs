@@ -13,7 +13,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// Zeros are written and synced in such steps, so that commits never wait long behind them.
 const ZEROS_STEP_BYTES: usize = 1 << 20;
 /// A file that has not yet got its name.
-const UNNAMED: &str = "new";
+pub const UNNAMED: &str = "new";
 
 /// Makes the directory unless it is there; its own name is durable on return.
 pub fn create_directory(path: &Path) -> io::Result<()> {

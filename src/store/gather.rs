@@ -80,6 +80,19 @@ pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
     Ok(gathered)
 }
 
+/// What one conversation's events add up to, each with its place in the log.
+pub fn gather_events<'a>(
+    conversation: &ConversationId,
+    events: impl IntoIterator<Item = (At, Event, &'a [u8])>,
+) -> Result<Gathered<'a>, StoreError> {
+    let mut share = Share::default();
+    for (at, event, bytes) in events {
+        share.event(at, &event, bytes)?;
+    }
+    let conversations = BTreeMap::from([(conversation.clone(), share)]);
+    Ok(Gathered { conversations, ..Gathered::default() })
+}
+
 impl<'a> Gathered<'a> {
     fn add(&mut self, at: At, record: Record, bytes: &'a [u8]) -> Result<(), StoreError> {
         match record {

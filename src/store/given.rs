@@ -53,6 +53,14 @@ impl Builder<'_> {
     }
 }
 
+/// Takes over what another store's pages say of a block.
+pub fn add(pages: &Pages, number: u64, value: &[u8]) -> Result<(), StoreError> {
+    let bytes = ValueReader::new(value)?.bytes(BLOCK_BYTES)?;
+    let mut bits = block(pages, number)?;
+    bits.iter_mut().zip(bytes).for_each(|(bit, other)| *bit |= other);
+    pages.insert(&key(number), ValueWriter::default().bytes(&bits).finish())
+}
+
 /// The first of these ids, which rise, that pages know as given; by its place in the list.
 pub fn first_given(pages: &Pages, ids: &[u64]) -> Result<Option<usize>, StoreError> {
     let mut held: Option<(u64, Block)> = None;

@@ -27,7 +27,9 @@ use super::error::{StoreError, ValueError};
 use super::files;
 use super::gather::{At, Gathered, gather};
 use super::keys::{Key, KeyReader, Kind};
+use super::pages::Pages;
 use super::read::Shared;
+use super::salvage::Salvage;
 use super::values::{self, ValueReader, ValueWriter};
 
 const SAID_EVERY: Duration = Duration::from_secs(5);
@@ -137,7 +139,7 @@ impl Building {
     }
 
     /// Whether there was a chunk.
-    fn step(&mut self, shared: &Shared, stop: &AtomicBool) -> Result<bool, StoreError> {
+    fn step(&mut self, pages: &Pages, stop: &AtomicBool) -> Result<bool, StoreError> {
         let header = self.at.header();
         let Some(commit) = self.at.read()? else { return Ok(false) };
         let commits = vec![commit];
@@ -151,17 +153,16 @@ impl Building {
         // Who is known already is known better: an import only adds people.
         let mut known = Vec::new();
         for user in gathered.directory.profiles.keys() {
-            if shared.pages.get(&Key::new(Kind::Profile).user(user))?.is_some() {
+            if pages.get(&Key::new(Kind::Profile).user(user))?.is_some() {
                 known.push(user.clone());
             }
         }
         for user in known {
             gathered.directory.profiles.remove(&user);
         }
-        build::put(&shared.pages, &gathered, self.pending.segment, stop)?;
+        build::put(pages, &gathered, self.pending.segment, stop)?;
         self.at.advance();
         let import = &self.pending.import;
-        shared.overlay.import_built(&import.conversation, self.built);
         if self.said.elapsed() >= SAID_EVERY {
             self.said = Instant::now();
             let (built, events) = (self.built, import.events);
@@ -171,12 +172,12 @@ impl Building {
     }
 
     /// All chunks are in: the conversation is there from here on.
-    fn finish(self, shared: &Shared, imports: &Path) -> Result<(), StoreError> {
+    fn finish(&self, pages: &Pages, imports: &Path) -> Result<(), StoreError> {
         let import = &self.pending.import;
         if self.built != import.events {
             return Err(StoreError::ImportGone { path: file_of(imports, import.number) });
         }
-        shared.pages.sync()?;
+        pages.sync()?;
         let mut batch = sled::Batch::default();
         let created = Key::new(Kind::Created).conversation(&import.conversation);
         batch.insert(created.into_bytes(), values::write_wall(import.at));
@@ -184,14 +185,16 @@ impl Building {
         batch.insert(of_segment.into_bytes(), seqs(import.events));
         let built = value(State::Built, &self.pending);
         batch.insert(key(&import.conversation).into_bytes(), built);
-        shared.pages.apply(batch)?;
-        shared.pages.sync()?;
-        remove(&file_of(imports, import.number))?;
+        pages.apply(batch)?;
+        pages.sync()
+    }
+
+    fn tell(&self, shared: &Shared) {
+        let import = &self.pending.import;
         shared.overlay.import_done(&import.conversation);
         shared.watermark.ring();
         let (messages, events) = (import.messages, import.events);
         tracing::info!(conversation = %import.conversation, messages, events, "imported");
-        Ok(())
     }
 }
 
@@ -229,10 +232,13 @@ impl Imports {
     /// One chunk more; whether there is more to do.
     pub fn step(&mut self, shared: &Shared, stop: &AtomicBool) -> Result<bool, StoreError> {
         let Some(building) = self.queue.front_mut() else { return Ok(false) };
-        if !building.step(shared, stop)?
-            && let Some(done) = self.queue.pop_front()
-        {
-            done.finish(shared, &self.directory)?;
+        let has_more = building.step(&shared.pages, stop)?;
+        let import = &building.pending.import;
+        shared.overlay.import_built(&import.conversation, building.built);
+        if !has_more && let Some(done) = self.queue.pop_front() {
+            done.finish(&shared.pages, &self.directory)?;
+            remove(&file_of(&self.directory, done.pending.import.number))?;
+            done.tell(shared);
         }
         Ok(!self.queue.is_empty())
     }
@@ -272,6 +278,46 @@ pub fn finish_all(shared: &Shared, directory: &Path) -> Result<(), StoreError> {
     }
     while imports.step(shared, &NEVER)? {}
     remove_all(directory)
+}
+
+/// Builds what `from` notes as pending into `pages`, as far as the staged files are there; they stay.
+pub fn build_staged(from: &Pages, pages: &Pages, directory: &Path) -> Result<(), StoreError> {
+    let never = AtomicBool::new(false);
+    let prefix = Key::new(Kind::Import);
+    for (key, value) in Salvage::of(from, prefix.as_ref()) {
+        let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
+        let Ok((State::Pending, pending)) = read(conversation, &value) else { continue };
+        if let Ok(mut building) = Building::open(directory, pending) {
+            while building.step(pages, &never)? {}
+            building.finish(pages, directory)?;
+        }
+    }
+    Ok(())
+}
+
+/// A note of an import as it is once pages have it, with how many events it brought and when.
+pub fn as_built(
+    conversation: &ConversationId,
+    value: &[u8],
+) -> Result<(Vec<u8>, Import), ValueError> {
+    let (_, pending) = read(conversation.clone(), value)?;
+    Ok((self::value(State::Built, &pending), pending.import))
+}
+
+/// Files of imports that pages do not have yet and that are not there.
+pub fn files_due(pages: &Pages, directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let prefix = Key::new(Kind::Import);
+    let mut due = Vec::new();
+    for pair in pages.scan(&prefix) {
+        let (key, value) = pair?;
+        let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
+        let (state, pending) = read(conversation, &value)?;
+        let path = file_of(directory, pending.import.number);
+        if state == State::Pending && !path.exists() {
+            due.push(path);
+        }
+    }
+    Ok(due)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

@@ -33,6 +33,23 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Like [`Lock::take`], but writes nothing; no lock where none was ever made.
+    pub fn look(directory: &Path) -> Result<Option<Lock>, OpenError> {
+        let path = directory.join("lock");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OpenError::io("opening", &path)(error)),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(OpenError::Locked { path: directory.to_owned() })
+            }
+            Err(error) => Err(OpenError::io("locking", &path)(error.into())),
+        }
+    }
+
     pub fn take(directory: &Path) -> Result<Lock, OpenError> {
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
@@ -66,8 +83,26 @@ pub fn check_format(directory: &Path) -> Result<(), OpenError> {
             if !is_fresh(directory).map_err(OpenError::io("reading", directory))? {
                 return Err(OpenError::NotAStore { path: directory.to_owned() });
             }
-            files::replace_durably(&path, FORMAT.as_bytes())
-                .map_err(OpenError::io("writing", &path))
+            write_format(directory)
+        }
+        Err(error) => Err(OpenError::io("reading", &path)(error)),
+    }
+}
+
+/// Makes it a store of our format: the last step of making one.
+pub fn write_format(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join("format");
+    files::replace_durably(&path, FORMAT.as_bytes()).map_err(OpenError::io("writing", &path))
+}
+
+/// Whether this is a store of our format; writes nothing.
+pub fn has_format(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join("format");
+    match fs::read(&path) {
+        Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+        Ok(_) => Err(OpenError::Format { path: directory.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::NotAStore { path: directory.to_owned() })
         }
         Err(error) => Err(OpenError::io("reading", &path)(error)),
     }
@@ -169,6 +204,26 @@ impl Life {
             ending: Ending::Unclean,
         };
         Ok(Life { path, note, tail })
+    }
+
+    /// The life before the first one of a store that was made of another.
+    pub fn restored(directory: &Path, epoch: Option<Epoch>) -> Result<Epoch, OpenError> {
+        let path = directory.join("life");
+        let epoch = epoch.map_or_else(new_epoch, Ok)?;
+        let (boot, ending) = ("restored".to_owned(), Ending::Clean);
+        let life = Life {
+            note: Note { epoch, boot, syncs_each_commit: true, ending },
+            path: path.clone(),
+            tail: Tail::Strict,
+        };
+        life.write().map_err(OpenError::io("writing", &path))?;
+        Ok(epoch)
+    }
+
+    /// The epoch of a store that nobody uses, if that can be read.
+    pub fn epoch_of(directory: &Path) -> Option<Epoch> {
+        let text = fs::read_to_string(directory.join("life")).ok()?;
+        Note::parse(&text).map(|note| note.epoch)
     }
 
     pub fn epoch(&self) -> Epoch {

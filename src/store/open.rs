@@ -127,7 +127,7 @@ pub(super) struct Place {
     pub journal: PathBuf,
     pub pages: PathBuf,
     life: PathBuf,
-    imports: PathBuf,
+    pub imports: PathBuf,
 }
 
 impl Place {

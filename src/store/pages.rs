@@ -1,7 +1,9 @@
 //! sled, kept on a short lead: one tree, one writer, and a flush that really is on disk.
 //!
 //! sled's own flush does not survive a power loss (it is a `sync_file_range`), so a second descriptor
-//! on its file is fdatasynced behind it. sled panics on some damaged files: that is caught at open and
+//! on its file is fdatasynced behind it. sled also writes over segments of its file as soon as it has moved
+//! what was live in them, and believes the new place to be on disk: so the file is synced after every piece
+//! of work in which sled wrote, long before the next 8 MiB are full and the old place is taken. sled panics on some damaged files: that is caught at open and
 //! at reads, and told as an error. Values above its blob threshold would become files that nothing
 //! syncs: values are at most a page, and `blobs/` is checked at open.
 
@@ -10,7 +12,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sled::{Batch, IVec};
 
@@ -25,11 +28,21 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// A handle of this process that was just dropped gives its lock back a moment later.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Longer than two looks at a file's time are needed to tell two writes apart.
+const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Pages {
     tree: sled::Db,
     file: File,
+    settled: Mutex<Settled>,
+}
+
+/// When the file was written last, as far as it was looked at, and whether all of that is synced.
+#[derive(Debug, Default)]
+struct Settled {
+    written: (i64, i64),
+    is_certain: bool,
 }
 
 /// A key with its value, as an iterator of sled gives them.
@@ -43,13 +56,18 @@ impl Pages {
 
     pub fn open(directory: &Path, cache_bytes: u64) -> Result<Pages, OpenError> {
         let fails = |reason: String| OpenError::Pages { path: directory.to_owned(), reason };
-        files::create_directory(directory).map_err(OpenError::io("creating", directory))?;
         check_no_blobs(directory)?;
-        let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
-        check_no_blobs(directory)?;
+        if !Pages::file_of(directory).exists() {
+            create(directory, cache_bytes)?;
+        }
+        remove_unfinished(directory).map_err(OpenError::io("clearing", directory))?;
         let path = Pages::file_of(directory);
         let file = File::open(&path).map_err(OpenError::io("opening", &path))?;
-        let pages = Pages { tree, file };
+        // What an earlier process wrote may be in the kernel's hands only, and sled writes over its old places.
+        file.sync_data().map_err(OpenError::io("syncing", &path))?;
+        let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
+        check_no_blobs(directory)?;
+        let pages = Pages { tree, file, settled: Mutex::default() };
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;
         Ok(pages)
@@ -105,18 +123,39 @@ impl Pages {
         self.tree.range(prefix.as_ref()..=to.as_ref()).rev().map(|pair| Ok(pair?))
     }
 
-    /// Every pair there is.
-    pub fn all(&self) -> impl Iterator<Item = Result<Pair, StoreError>> {
-        self.tree.iter().map(|pair| Ok(pair?))
+    /// Pairs from `from` on and below `to`; both ends can be read.
+    pub fn between(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<Pair, StoreError>> + use<> {
+        self.tree.range(from..to).map(|pair| Ok(pair?))
     }
 
     /// Puts a small batch in; on disk only after [`Pages::sync`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        Ok(self.tree.apply_batch(batch)?)
+        self.tree.apply_batch(batch)?;
+        self.settle()
     }
 
     pub fn insert(&self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
         self.tree.insert(key, value)?;
+        self.settle()
+    }
+
+    /// Syncs the file if sled wrote to it since the last time. The file's time tells, but is coarse: a
+    /// write at about the time of the last look may not show in it.
+    fn settle(&self) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { what: "syncing pages", source };
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.file.metadata().map_err(io)?;
+        let written = (found.mtime(), found.mtime_nsec());
+        if settled.is_certain && settled.written == written {
+            return Ok(());
+        }
+        let age = found.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        self.file.sync_data().map_err(io)?;
+        *settled = Settled { written, is_certain: age.is_some_and(|age| age > TICK) };
         Ok(())
     }
 
@@ -137,6 +176,27 @@ impl Pages {
 /// Runs what reads sled; its panics on damaged bytes become errors.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(StoreError::Panicked))
+}
+
+/// sled syncs neither its settings nor the names of its files. So it makes them aside, and the directory
+/// gets its name when all of it is on disk.
+fn create(directory: &Path, cache_bytes: u64) -> Result<(), OpenError> {
+    let unnamed = directory.with_extension(files::UNNAMED);
+    let io = |what| OpenError::io(what, &unnamed);
+    if unnamed.exists() {
+        fs::remove_dir_all(&unnamed).map_err(io("clearing"))?;
+    }
+    files::create_directory(&unnamed).map_err(io("creating"))?;
+    let made = open_guarded(&unnamed, cache_bytes).and_then(|tree| {
+        tree.flush().map_err(|error| error.to_string())?;
+        drop(tree);
+        Ok(())
+    });
+    made.map_err(|reason| OpenError::Pages { path: unnamed.clone(), reason })?;
+    protect(&unnamed).map_err(io("protecting"))?;
+    fs::rename(&unnamed, directory).map_err(OpenError::io("naming", directory))?;
+    let parent = directory.parent().unwrap_or(directory);
+    files::sync_directory(parent).map_err(OpenError::io("syncing", parent))
 }
 
 fn open_patiently(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
@@ -166,6 +226,18 @@ fn open_guarded(directory: &Path, cache_bytes: u64) -> Result<sled::Db, String> 
     }
 }
 
+/// sled takes the snapshot with the highest name, also one that a crash cut short before it was whole. The
+/// one before is still there then, and if it is not, sled reads its whole file instead.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 fn check_no_blobs(directory: &Path) -> Result<(), OpenError> {
     let path = directory.join("blobs");
     match fs::read_dir(&path).map(|mut entries| entries.next().is_some()) {
@@ -176,12 +248,13 @@ fn check_no_blobs(directory: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// sled makes its files with the process's mask; only we may read them.
+/// sled makes its files with the process's mask; only we may read them. All of them are on disk on return.
 fn protect(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
         fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+        File::open(entry.path())?.sync_all()?;
     }
     files::sync_directory(directory)
 }

@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use crate::harness::{Client, DEADLINE, Server, What, person};
 
 /// What was shown in one conversation: seq → (id, content). Two sockets must agree on each.
-type Shown = BTreeMap<u64, (u64, String)>;
+pub type Shown = BTreeMap<u64, (u64, String)>;
 
 const CONVERSATIONS: usize = 4;
 /// A newcomer is shown this many, so no more are said in one conversation.
 const MESSAGES_MAX: usize = 200;
 const ROUNDS: usize = 5;
 
-fn note(shown: &mut Shown, frame: &Value) {
+pub fn note(shown: &mut Shown, frame: &Value) {
     let number = |value: &Value| value.as_u64().expect("checked by the witness");
     let content = frame["message"]["content"].as_str().expect("checked by the witness").to_owned();
     let said = (number(&frame["message"]["id"]), content);
@@ -101,7 +101,7 @@ async fn load_until_killed(server: &mut Server, round: usize, most: usize) -> Ve
 }
 
 /// All messages of a conversation as a newcomer is shown them, up to one that it says itself.
-async fn stored(server: &Server, name: &str) -> Shown {
+pub async fn stored(server: &Server, name: &str) -> Shown {
     let mut client = server.join(name, &person(99)).await;
     client.send(json!({"type": "chat_message", "content": "looking back"})).await;
     let mut all = Shown::new();
@@ -118,7 +118,7 @@ async fn stored(server: &Server, name: &str) -> Shown {
     }
 }
 
-fn check(name: &str, shown: &Shown, stored: &Shown) {
+pub fn check(name: &str, shown: &Shown, stored: &Shown) {
     for (seq, said) in shown {
         let kept = stored.get(seq);
         assert_eq!(kept, Some(said), "{name}: seq {seq} was shown and is not there");

@@ -13,6 +13,7 @@ mod framing;
 mod handshake;
 mod harness_itself;
 mod history;
+mod kills;
 mod messages;
 mod metrics;
 mod peers;

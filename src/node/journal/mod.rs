@@ -23,7 +23,7 @@ pub use effect::{Done, Effect, FileWork, SegmentName};
 pub use machine::{Journal, JournalStart};
 pub use recovery::{Recovered, Recovery, RecoveryStep, SealedMark};
 pub use rewrite::rewrite;
-pub use scan::{Damage, Scan, Tail, scan};
+pub use scan::{Damage, Scan, Tail, salvage, scan};
 pub use settings::{Fsync, JournalSettings};
 
 #[cfg(test)]

@@ -78,6 +78,24 @@ pub fn scan(bytes: &[u8], segment: u64, tail: Tail) -> Result<Scan<'_>, Damage> 
     Ok(Scan { header, commits, end, tail_is_dirty })
 }
 
+/// Every good commit that can be found in these bytes, in rising order, whatever lies between: what a
+/// damaged segment still has. The header may be lost, so it is given.
+pub fn salvage<'a>(bytes: &'a [u8], header: &SegmentHeader) -> Vec<Commit<'a>> {
+    let mut commits: Vec<Commit<'_>> = Vec::new();
+    let mut from = SEGMENT_HEADER_BYTES;
+    while let Some(at) = next_magic(bytes, from) {
+        let last = commits.last().map_or(0, |last| last.head.commit);
+        match Commit::read(&bytes[at..], header).filter(|commit| commit.head.commit > last) {
+            Some(commit) => {
+                from = at + commit.len_bytes();
+                commits.push(commit);
+            }
+            None => from = at + 1,
+        }
+    }
+    commits
+}
+
 fn next_commit<'a>(
     bytes: &'a [u8],
     header: &SegmentHeader,
