@@ -182,7 +182,7 @@ fn event(seq: u64) -> Event {
     let body = MessageBody {
         id: MessageId(seq),
         ordinal: seq - 1,
-        sender,
+        sender: sender.into(),
         content: CONTENT.to_owned(),
         parent: None,
         client_msg_id: None,
