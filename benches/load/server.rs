@@ -61,6 +61,11 @@ impl Subject {
         }
     }
 
+    /// Connections that it can be asked to take at a time. Channels looks through all that are there for each.
+    pub fn connecting_max(&self) -> usize {
+        if self.name().starts_with("channels") { 8 } else { 256 }
+    }
+
     pub fn is_loquat(&self) -> bool {
         matches!(self, Subject::Loquat(_))
     }

@@ -126,7 +126,8 @@ impl Bench<'_> {
         let shape = self.extent.of(shape);
         let server = Server::start(subject, self.folder)?;
         let mut crowd = Crowd::new()?;
-        crowd.connect(server.address, &seats(shape, ""), &mut Silent)?;
+        let at_a_time = subject.connecting_max();
+        crowd.connect_wave(server.address, &seats(shape, ""), at_a_time, &mut Silent)?;
         Flood::new(shape, pace)?.run(&mut crowd, &server, self.extent.span)
     }
 
