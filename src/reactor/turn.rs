@@ -167,7 +167,8 @@ impl Reactor {
         let mut ring = self.ring.borrow_mut();
         ring.hush();
         ring.submit()?;
-        Ok(!ring.has_completions() && self.core().may_sleep())
+        let core = self.core();
+        Ok(!ring.has_completions() && core.may_sleep() && !core.needs_turn())
     }
 
     /// Sleeps until there is work or a deadline.
@@ -204,6 +205,8 @@ impl Reactor {
             if self.ring.borrow_mut().queued() >= QUEUED_MAX {
                 self.ring.borrow_mut().submit()?;
                 self.take_completions();
+                // What came now may have made the shard say something, which the next turn delivers.
+                self.has_work();
             }
         }
         self.ring.borrow_mut().submit()?;
