@@ -136,6 +136,46 @@ fn the_page_is_shown_under_loopback_names_only() {
 }
 
 #[test]
+fn the_page_allows_styles_by_a_nonce_that_is_used_once() {
+    let server = Server::start();
+    let nonce = |_| {
+        let page = server.public("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let (_, rest) = page.body.split_once("name=\"csp-nonce\" content=\"").unwrap();
+        let (nonce, _) = rest.split_once('"').unwrap();
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains(&format!("style-src 'self' 'nonce-{nonce}';")), "{policy}");
+        assert!(policy.contains("script-src 'self';"), "{policy}");
+        nonce.to_owned()
+    };
+    let nonces: std::collections::HashSet<String> = (0..20).map(nonce).collect();
+    assert_eq!(nonces.len(), 20);
+    assert!(nonces.iter().all(|nonce| nonce.len() == 24));
+}
+
+#[test]
+fn what_the_page_asks_for_is_there_and_may_be_kept() {
+    let server = Server::start();
+    let page = server.public("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut kinds = Vec::new();
+    for rest in page.body.split("./assets/").skip(1) {
+        let (name, _) = rest.split_once('"').unwrap();
+        let asset =
+            server.public(&format!("GET /assets/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(asset.status, 200, "{name}");
+        assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        assert_eq!(asset.header("x-content-type-options"), Some("nosniff"));
+        assert!(asset.body.len() > 1000, "{name}");
+        kinds.push(asset.header("content-type").unwrap().to_owned());
+    }
+    kinds.sort();
+    assert_eq!(kinds, ["text/css; charset=utf-8", "text/javascript; charset=utf-8"]);
+    for path in ["/assets/", "/assets/nothing.js", "/assets/%2e%2e%2findex.html"] {
+        let missing = server.public(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!((missing.status, missing.code().as_str()), (404, "not_found"), "{path}");
+    }
+}
+
+#[test]
 fn without_demo_users_there_is_no_page() {
     let server =
         Server::with(HttpSettings { demo_users: Vec::new(), ..settings(HttpBounds::default()) });

@@ -28,14 +28,22 @@ function fromHash() {
 
 /** One conversation of the list: its connection is the one of the room, when that shows it. */
 function Place({ id, isOpen, onOpen }: { id: string; isOpen: boolean; onOpen: () => void }) {
-  const { messages, unreadCount, typingUsers } = useChat(id);
+  const { messages, unreadCount, typingUsers, hasMore } = useChat(id);
   const last = messages.at(-1);
+  // Unread messages are counted as far as they are held; there may be more before these.
+  const isMore = hasMore && unreadCount > 0 && messages[0]?.is_read === false;
+  const unread = unreadCount > 99 ? '99+' : `${unreadCount}${isMore ? '+' : ''}`;
   const isTyping = Object.keys(typingUsers).length > 0;
   return (
     <li>
       <button type="button" className="place" aria-current={isOpen ? 'page' : undefined} onClick={onOpen}>
         <strong>{id}</strong>
-        {unreadCount > 0 && <span className="badge">{unreadCount > 99 ? '99+' : unreadCount}</span>}
+        {unreadCount > 0 && (
+          <span className="badge">
+            {unread}
+            <span className="lq-unseen"> unread</span>
+          </span>
+        )}
         <small>{isTyping ? 'typing…' : (last?.content ?? 'no messages yet')}</small>
       </button>
     </li>

@@ -1,0 +1,1 @@
+export{n as default}from"./EmojiPicker-Dvqw1TxY.js";
