@@ -17,6 +17,16 @@ interface DemoUser {
 
 const users: readonly DemoUser[] = JSON.parse(document.getElementById('demo-users')?.textContent || '[]');
 const CONVERSATIONS = ['1', 'team', 'music', 'lost-and-found'];
+const TITLES: Readonly<Record<string, string>> = {
+  team: 'Team',
+  music: 'Music',
+  'lost-and-found': 'Lost and found',
+};
+const titleOf = (id: string) => TITLES[id] ?? (/^\d+$/.test(id) ? `Conversation ${id}` : id);
+/** Names come with what people write; these are known before. */
+const labels = {
+  user: (id: string) => users.find((user) => String(user.id) === id)?.name ?? `User ${id}`,
+};
 const wire = new Wire();
 
 function fromHash() {
@@ -37,7 +47,7 @@ function Place({ id, isOpen, onOpen }: { id: string; isOpen: boolean; onOpen: ()
   return (
     <li>
       <button type="button" className="place" aria-current={isOpen ? 'page' : undefined} onClick={onOpen}>
-        <strong>{id}</strong>
+        <strong>{titleOf(id)}</strong>
         {unreadCount > 0 && (
           <span className="badge">
             {unread}
@@ -65,7 +75,7 @@ function Page() {
   };
   const other = users.find(({ id }) => id !== user.id);
   return (
-    <ChatProvider key={user.id} token={user.token} environment={wire.environment}>
+    <ChatProvider key={user.id} token={user.token} environment={wire.environment} labels={labels}>
       <nav className="side" aria-label="Conversations">
         <h1>loquat</h1>
         <label>
@@ -112,7 +122,7 @@ function Page() {
         )}
       </nav>
       <main>
-        <ChatRoom conversationId={conversation} />
+        <ChatRoom conversationId={conversation} title={titleOf(conversation)} />
         <Strip wire={wire} conversation={conversation} />
       </main>
     </ChatProvider>
