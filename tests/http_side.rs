@@ -4,6 +4,7 @@
 mod api;
 #[path = "http_side/openapi.rs"]
 mod openapi;
+#[path = "http_side/page.rs"]
 mod page;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
@@ -15,7 +16,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loquat::http::{self, HttpBounds, HttpSettings, Vitals};
+use loquat::http::{self, HttpBounds, Vitals};
 use loquat::model::{ErrorCode, MessageId, Profile, Role, Seq};
 use loquat::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use serde_json::{Value, json};
