@@ -4,6 +4,8 @@
 mod api;
 #[path = "http_side/openapi.rs"]
 mod openapi;
+#[path = "http_side/page.rs"]
+mod page;
 #[path = "http_side/stand_in.rs"]
 mod stand_in;
 #[path = "http_side/transfers.rs"]
@@ -14,7 +16,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loquat::http::{self, HttpBounds, HttpSettings, Vitals};
+use loquat::http::{self, HttpBounds, Vitals};
 use loquat::model::{ErrorCode, MessageId, Profile, Role, Seq};
 use loquat::node::admin::{AdminAnswer, AdminCommand, Post, Sender};
 use serde_json::{Value, json};
@@ -112,35 +114,6 @@ fn over_the_cap_the_next_is_refused_and_the_one_after_a_close_is_not() {
     drop(first);
     let is_served = |_| server.public(LIVE).status == 200;
     assert!((0..100_000).any(is_served));
-}
-
-#[test]
-fn the_page_is_shown_under_loopback_names_only() {
-    let server = Server::start();
-    let get = |head: &str| server.public(&format!("GET / HTTP/1.1\r\n{head}\r\n"));
-    let page = get("Host: localhost:8000\r\n");
-    assert_eq!(page.status, 200);
-    assert!(page.body.contains("the-demo-token") && page.body.contains("Ann \\u003cLee\\u003e"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
-    assert!(policy.contains("connect-src 'self' ws://localhost:8000;"), "{policy}");
-    assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    assert_eq!(page.header("cache-control"), Some("no-store"));
-    for head in ["Host: evil.example\r\n", "", "Host: localhost\r\nHost: localhost\r\n"] {
-        let refused = get(head);
-        assert_eq!((refused.status, refused.code().as_str()), (403, "host_not_loopback"));
-        assert!(!refused.body.contains("the-demo-token"));
-    }
-}
-
-#[test]
-fn without_demo_users_there_is_no_page() {
-    let server =
-        Server::with(HttpSettings { demo_users: Vec::new(), ..settings(HttpBounds::default()) });
-    let answer = server.public("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
 }
 
 #[test]

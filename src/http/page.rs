@@ -1,6 +1,7 @@
-//! The demo page: one document with its style and script inside, and the demo users' tokens. It is
+//! The demo page: what `web/` builds into `web/demo/dist`, with the demo users' tokens put in. It is
 //! shown only to a browser that asked for a loopback host: the tokens are in it, and a name that
-//! some other site points at this machine (DNS rebinding) must not read them.
+//! some other site points at this machine (DNS rebinding) must not read them. Its scripts and styles
+//! are the same for everybody, named by what is in them, and stand below `/assets`.
 
 use std::net::Ipv4Addr;
 
@@ -9,15 +10,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest;
 use serde::Serialize;
 
 use super::failure::Failure;
 use crate::model::UserId;
 
-const FRAME: &str = include_str!("page/page.html");
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = concat!(include_str!("page/page.js"), include_str!("page/connection.js"));
+const FRAME: &str = include_str!("../../web/demo/dist/index.html");
+const ASSETS: &[(&str, &str, &[u8])] = &include!("../../web/demo/dist/assets.rs");
+const NONCE_BYTES: usize = 16;
 
 /// Someone a visitor of the demo can be. No `Debug`: it holds a token.
 #[derive(Clone, Serialize)]
@@ -31,13 +31,14 @@ pub struct DemoUser {
 pub enum PageError {
     #[error("the demo users cannot be written as JSON")]
     Users,
+    #[error("the built page has no place for a nonce")]
+    Frame,
 }
 
-/// The page as it is sent, and the hashes that let its style and script, and no others, run.
+/// The page before and behind the place of the nonce, which is another one in each answer.
 pub struct Document {
-    html: Bytes,
-    style_hash: String,
-    script_hash: String,
+    head: String,
+    rest: String,
 }
 
 /// `None` without demo users: then there is no page.
@@ -46,19 +47,9 @@ pub fn document(users: &[DemoUser]) -> Result<Option<Document>, PageError> {
         return Ok(None);
     }
     let users = serde_json::to_string(users).map_err(|_| PageError::Users)?;
-    let (style, script) = (flush_left(STYLE), flush_left(SCRIPT));
-    let html = flush_left(FRAME)
-        .replace("{{style}}", &style)
-        .replace("{{script}}", &script)
-        .replace("{{users}}", &inert(&users));
-    let (style_hash, script_hash) = (hash(&style), hash(&script));
-    Ok(Some(Document { html: html.into(), style_hash, script_hash }))
-}
-
-/// Without indentation and lines of comment, which are a tenth of the page. No text of it spans lines.
-fn flush_left(text: &str) -> String {
-    let lines = text.lines().map(str::trim_start);
-    lines.filter(|line| !line.starts_with("//")).flat_map(|line| [line, "\n"]).collect()
+    let (head, rest) = FRAME.split_once("{{nonce}}").ok_or(PageError::Frame)?;
+    let rest = rest.replace("{{users}}", &inert(&users));
+    Ok(Some(Document { head: head.to_owned(), rest }))
 }
 
 /// JSON that no HTML parser can see a tag or an entity in, and that stays the same JSON.
@@ -70,36 +61,57 @@ fn inert(json: &str) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// A source expression of CSP level 2.
-fn hash(text: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    format!("'sha256-{}'", STANDARD.encode(digest.as_ref()))
-}
-
 impl Document {
     /// `host` is what [`loopback_host`] let through. The WebSocket's origin is named because not
-    /// every browser takes `'self'` for `ws:`.
+    /// every browser takes `'self'` for `ws:`. The nonce is for the emoji picker's own `<style>`.
     pub fn response(&self, host: &str) -> Response {
+        let mut random = [0; NONCE_BYTES];
+        if getrandom::fill(&mut random).is_err() {
+            return NO_RANDOMNESS.into_response();
+        }
+        let nonce = STANDARD.encode(random);
         let policy = format!(
-            "default-src 'none'; style-src {}; script-src {}; connect-src 'self' ws://{host}; \
-             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            self.style_hash, self.script_hash
+            "default-src 'none'; style-src 'self' 'nonce-{nonce}'; script-src 'self'; \
+             connect-src 'self' ws://{host}; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
         );
         let Ok(policy) = HeaderValue::from_str(&policy) else {
             return REFUSED.into_response();
         };
-        let fixed = |text: &'static str| HeaderValue::from_static(text);
-        let headers: [(HeaderName, HeaderValue); 6] = [
-            (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
             (header::CONTENT_SECURITY_POLICY, policy),
-            (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
-            (header::REFERRER_POLICY, fixed("no-referrer")),
-            (header::CACHE_CONTROL, fixed("no-store")),
-            (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
+            (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        (headers, self.html.clone()).into_response()
+        let html = [self.head.as_str(), &nonce, &self.rest].concat();
+        (guarded(), headers, Bytes::from(html)).into_response()
     }
 }
+
+/// A script or a style. Its name changes with its content, so that it may be kept for ever.
+pub fn asset(name: &str) -> Response {
+    let Some((_, kind, content)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
+        return Failure::NO_SUCH_PATH.into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, *kind),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (guarded(), headers, Bytes::from_static(content)).into_response()
+}
+
+/// Nothing is taken for what it is not, and no other site embeds any of it.
+fn guarded() -> [(HeaderName, HeaderValue); 2] {
+    let fixed = HeaderValue::from_static;
+    [
+        (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+        (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
+    ]
+}
+
+const NO_RANDOMNESS: Failure =
+    Failure::unavailable("no_randomness", "the system gave no random bytes");
 
 const REFUSED: Failure = Failure::new(
     StatusCode::FORBIDDEN,
@@ -163,8 +175,7 @@ mod tests {
         let name = "</script><!--&amp;\u{2028}\"\\".to_owned();
         let id = UserId::parse("1").unwrap();
         let users = vec![DemoUser { id, name: name.clone(), token: "t".to_owned() }];
-        let document = document(&users).unwrap().unwrap();
-        let html = std::str::from_utf8(&document.html).unwrap();
+        let html = document(&users).unwrap().unwrap().rest;
         let (_, rest) = html.split_once("id=\"demo-users\">").unwrap();
         let (json, _) = rest.split_once("</script>").unwrap();
         assert!(!json.contains(['<', '>', '&', '\u{2028}']), "{json}");
@@ -173,18 +184,20 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_whole_small_and_asks_nobody_else() {
-        let id = UserId::parse("1").unwrap();
-        let (name, token) = ("Ann".to_owned(), "t".repeat(400));
-        let whole = document(&[DemoUser { id, name, token }]).unwrap().unwrap().html.len();
-        assert!(whole <= 30 * 1024, "{whole}");
-        for part in [FRAME, STYLE, SCRIPT] {
-            assert!(!part.contains("http://") && !part.contains("https://"));
+    fn the_page_finds_all_that_it_asks_for_and_is_not_huge() {
+        let named: Vec<&str> = FRAME.split("./assets/").skip(1).collect();
+        assert_eq!(named.len(), 2, "a script and a style");
+        for rest in named {
+            let (name, _) = rest.split_once('"').unwrap();
+            assert_eq!(asset(name).status(), StatusCode::OK, "{name}");
         }
-        for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
-            assert!(!SCRIPT.contains(sink), "{sink}");
+        assert!(!FRAME.contains("://"));
+        assert_eq!(FRAME.matches("{{").count(), 2);
+        let whole: usize = ASSETS.iter().map(|(_, _, content)| content.len()).sum();
+        assert!(whole <= 720 * 1024, "{whole}");
+        for name in ["", "..", "index.html", "../index.html", "assets.rs"] {
+            assert_eq!(asset(name).status(), StatusCode::NOT_FOUND, "{name}");
         }
-        assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
         assert!(document(&[]).is_ok_and(|document| document.is_none()));
     }
 }

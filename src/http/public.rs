@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,10 @@ use super::ports::Health;
 pub fn routes(document: Option<Document>, health: Arc<dyn Health>, api: Router) -> Router {
     let mut router = health::routes(health).nest("/api", api);
     if let Some(document) = document {
-        let page = Router::new().route("/", get(show)).with_state(Arc::new(document));
+        let page = Router::new()
+            .route("/", get(show))
+            .route("/assets/{name}", get(async |Path(name): Path<String>| page::asset(&name)))
+            .with_state(Arc::new(document));
         router = router.merge(page);
     }
     router

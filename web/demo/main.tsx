@@ -17,6 +17,16 @@ interface DemoUser {
 
 const users: readonly DemoUser[] = JSON.parse(document.getElementById('demo-users')?.textContent || '[]');
 const CONVERSATIONS = ['1', 'team', 'music', 'lost-and-found'];
+const TITLES: Readonly<Record<string, string>> = {
+  team: 'Team',
+  music: 'Music',
+  'lost-and-found': 'Lost and found',
+};
+const titleOf = (id: string) => TITLES[id] ?? (/^\d+$/.test(id) ? `Conversation ${id}` : id);
+/** Names come with what people write; these are known before. */
+const labels = {
+  user: (id: string) => users.find((user) => String(user.id) === id)?.name ?? `User ${id}`,
+};
 const wire = new Wire();
 
 function fromHash() {
@@ -28,14 +38,22 @@ function fromHash() {
 
 /** One conversation of the list: its connection is the one of the room, when that shows it. */
 function Place({ id, isOpen, onOpen }: { id: string; isOpen: boolean; onOpen: () => void }) {
-  const { messages, unreadCount, typingUsers } = useChat(id);
+  const { messages, unreadCount, typingUsers, hasMore } = useChat(id);
   const last = messages.at(-1);
+  // Unread messages are counted as far as they are held; there may be more before these.
+  const isMore = hasMore && unreadCount > 0 && messages[0]?.is_read === false;
+  const unread = unreadCount > 99 ? '99+' : `${unreadCount}${isMore ? '+' : ''}`;
   const isTyping = Object.keys(typingUsers).length > 0;
   return (
     <li>
       <button type="button" className="place" aria-current={isOpen ? 'page' : undefined} onClick={onOpen}>
-        <strong>{id}</strong>
-        {unreadCount > 0 && <span className="badge">{unreadCount > 99 ? '99+' : unreadCount}</span>}
+        <strong>{titleOf(id)}</strong>
+        {unreadCount > 0 && (
+          <span className="badge">
+            {unread}
+            <span className="lq-unseen"> unread</span>
+          </span>
+        )}
         <small>{isTyping ? 'typing…' : (last?.content ?? 'no messages yet')}</small>
       </button>
     </li>
@@ -57,7 +75,7 @@ function Page() {
   };
   const other = users.find(({ id }) => id !== user.id);
   return (
-    <ChatProvider key={user.id} token={user.token} environment={wire.environment}>
+    <ChatProvider key={user.id} token={user.token} environment={wire.environment} labels={labels}>
       <nav className="side" aria-label="Conversations">
         <h1>loquat</h1>
         <label>
@@ -104,7 +122,7 @@ function Page() {
         )}
       </nav>
       <main>
-        <ChatRoom conversationId={conversation} />
+        <ChatRoom conversationId={conversation} title={titleOf(conversation)} />
         <Strip wire={wire} conversation={conversation} />
       </main>
     </ChatProvider>

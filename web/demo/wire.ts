@@ -4,19 +4,27 @@
 import type { Environment, Socket } from '../client/environment';
 import { world } from '../client/environment';
 
-export interface Seen {
-  /** From a message's departure to the server's word that it is stored. */
-  readonly stored_ms: number | null;
-  readonly seq: number;
-  /** What the last resume brought. */
-  readonly resumed: { readonly from: number; readonly to: number } | null;
-  readonly isCut: boolean;
-  readonly connections: number;
+export interface Resumed {
+  readonly from: number;
+  readonly to: number;
+  /** Events that came between the greeting and the word that this is all. */
+  readonly given: number;
 }
 
-const NOTHING: Seen = { stored_ms: null, seq: 0, resumed: null, isCut: false, connections: 0 };
+export interface Seen {
+  /** From a message's departure to the server's word that it is stored; the newest first. */
+  readonly stored: readonly { readonly seq: number; readonly ms: number }[];
+  readonly seq: number;
+  /** What the last resume brought. */
+  readonly resumed: Resumed | null;
+  readonly isCut: boolean;
+}
+
+const NOTHING: Seen = { stored: [], seq: 0, resumed: null, isCut: false };
 const CUT_MS = 5_000;
+const STORED_SHOWN = 3;
 const DEPARTURES_MAX = 100;
+const EVENTS = new Set(['chat_message', 'message_edit', 'message_delete', 'message_reaction']);
 
 /** A socket over a wire that is cut. */
 function leadsNowhere(): Socket {
@@ -37,6 +45,7 @@ export class Wire {
   readonly #listeners = new Set<() => void>();
   readonly #open = new Map<string, Set<Socket>>();
   readonly #departures = new Map<string, number>();
+  readonly #given = new Map<string, number>();
 
   readonly environment: Environment = { ...world, socket: (url, protocols) => this.#socket(url, protocols) };
 
@@ -100,16 +109,25 @@ export class Wire {
 
   #arrived(conversation: string, text: string): void {
     const frame = JSON.parse(text);
-    const { connections } = this.seen(conversation);
-    if (frame.type === 'hello') this.#note(conversation, { seq: frame.seq, connections: connections + 1 });
-    else if (frame.type === 'resumed')
-      this.#note(conversation, { resumed: { from: frame.from, to: frame.to } });
-    else if (typeof frame.seq === 'number' && frame.type !== 'ack' && frame.type !== 'history') {
+    if (frame.type === 'hello') {
+      this.#given.set(conversation, 0);
+      this.#note(conversation, { seq: frame.seq });
+    } else if (frame.type === 'resumed') {
+      const given = this.#given.get(conversation) ?? 0;
+      this.#note(conversation, { resumed: { from: frame.from, to: frame.to, given } });
+    } else if (frame.type === 'ack') this.#acked(conversation, frame.ref, frame.seq);
+    else if (EVENTS.has(frame.type)) {
+      this.#given.set(conversation, (this.#given.get(conversation) ?? 0) + 1);
       this.#note(conversation, { seq: frame.seq });
     }
-    const departed = frame.type === 'ack' ? this.#departures.get(frame.ref) : undefined;
+  }
+
+  #acked(conversation: string, ref: string, seq: number): void {
+    const departed = this.#departures.get(ref);
     if (departed === undefined) return;
-    this.#departures.delete(frame.ref);
-    this.#note(conversation, { stored_ms: performance.now() - departed });
+    this.#departures.delete(ref);
+    const newest = { seq, ms: performance.now() - departed };
+    const before = this.seen(conversation).stored.filter((known) => known.seq !== seq);
+    this.#note(conversation, { stored: [newest, ...before].slice(0, STORED_SHOWN) });
   }
 }

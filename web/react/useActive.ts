@@ -56,8 +56,10 @@ export function useActive(
   };
   const pointed = ({ target, type }: SyntheticEvent) => {
     const pointedAt = keyOf(target);
-    // A pointer that happens to be there takes nothing from the keyboard.
-    const isBusy = type === 'pointerover' && isInside(document.activeElement);
+    // A pointer that happens to be there takes nothing from the keyboard, nor from who is editing. A button that
+    // was clicked has the focus, too, but not visibly.
+    const focused = document.activeElement;
+    const isBusy = type === 'pointerover' && isInside(focused) && focused?.matches(':focus-visible') === true;
     if (pointedAt !== null && !isBusy) set(pointedAt);
   };
   const left = (event: SyntheticEvent & { relatedTarget?: EventTarget | null }) => {

@@ -83,7 +83,11 @@ export function usePlace(
     if (chat.hasNewer) void chat.jumpToNewest();
     else toEnd();
   };
-  const resized = () => (isPinned.current ? toEnd() : look());
+  // What was held before the list was shown has its place, and is read, only when it has been measured.
+  const resized = () => {
+    if (isPinned.current) toEnd();
+    look();
+  };
   return { list, isAtEnd, jump, toNewest, scrolled: look, resized };
 }
 
