@@ -9,6 +9,7 @@ mod drain;
 mod edits;
 mod erasing;
 mod errors;
+mod forgeries;
 mod framing;
 mod handshake;
 mod harness_itself;
