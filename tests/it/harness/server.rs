@@ -1,5 +1,6 @@
 //! The real binary as a child: `loquat serve` on free ports, on a data directory that goes with it.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -64,9 +65,17 @@ fn variable(key: &str) -> String {
     format!("LOQUAT_{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
+/// The binary; started by the program that `LOQUAT_TEST_WRAPPER` names, if there is one.
+fn program() -> Vec<OsString> {
+    let wrapper = std::env::var_os("LOQUAT_TEST_WRAPPER").filter(|path| !path.is_empty());
+    wrapper.into_iter().chain([env!("CARGO_BIN_EXE_loquat").into()]).collect()
+}
+
 /// `loquat` with these arguments and settings and with nothing else in its environment.
 pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+    let program = program();
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]);
     with_settings(&mut command, settings);
     command.args(arguments);
     command
@@ -74,10 +83,10 @@ pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
 
 /// The same, started by another program: `["sh", "-c", "ulimit -n 99; exec \"$@\"", "sh"]`.
 pub fn loquat_through(wrapper: &[&str], settings: &[(String, String)]) -> Command {
-    let (program, arguments) = wrapper.split_first().expect("a program");
-    let mut command = Command::new(program);
+    let (first, arguments) = wrapper.split_first().expect("a program");
+    let mut command = Command::new(first);
     with_settings(&mut command, settings);
-    command.args(arguments).arg(env!("CARGO_BIN_EXE_loquat")).arg("serve");
+    command.args(arguments).args(program()).arg("serve");
     command
 }
 
