@@ -23,6 +23,7 @@ mod rates;
 mod reactions;
 mod receipts;
 mod resume;
+mod rfc6455;
 mod rights;
 mod startup;
 mod storm;
