@@ -20,7 +20,10 @@ pub fn read_pair(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
         }
         Some(&kind) if kind == Kind::FirstSend as u8 => {
             let mut parts = KeyReader::new(key, Kind::FirstSend)?;
-            (parts.day()?, parts.conversation()?, parts.user()?, parts.text()?);
+            parts.day()?;
+            parts.conversation()?;
+            parts.user()?;
+            parts.text()?;
             Ok(values::write_first_send(&values::read_first_send(value)?))
         }
         Some(&kind) if kind == Kind::Sealed as u8 => {
@@ -32,7 +35,8 @@ pub fn read_pair(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
         }
         Some(&kind) if kind == Kind::ToErase as u8 => {
             let mut parts = KeyReader::new(key, Kind::ToErase)?;
-            (parts.conversation()?, parts.number()?);
+            parts.conversation()?;
+            parts.number()?;
             Ok(values::write_to_erase(&values::read_to_erase(value)?))
         }
         Some(&kind) if kind == Kind::Erasure as u8 => {
@@ -51,13 +55,15 @@ pub fn read_pair(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
 
 fn read_page(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
     let mut parts = KeyReader::new(key, Kind::Page)?;
-    (parts.conversation()?, parts.number()?);
+    parts.conversation()?;
+    parts.number()?;
     let entries = page::read(value)?;
     // A record that makes no sense is one entry's, and no reason to lose the page.
     let whole = entries.iter().filter(|entry| record::decode(entry.record).is_ok()).count();
     if whole == 0 && !entries.is_empty() {
         return Err(ValueError::Content);
     }
-    (page::first_seq(value)?, page::last_seq(value)?);
+    page::first_seq(value)?;
+    page::last_seq(value)?;
     Ok(page::write(&entries))
 }
