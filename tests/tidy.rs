@@ -334,3 +334,78 @@ fn links_between_documents_lead_somewhere() {
     }
     none("links between documents lead somewhere:", found);
 }
+
+/// The type and the function around a line: `Ring::push`, or `unsent` outside of an `impl`.
+fn place_of(source: &Source, number: usize) -> String {
+    let lines: Vec<&str> = source.text.lines().take(number).collect();
+    let name = |line: &str, after: &str| {
+        let rest = line.split_once(after).map_or("", |(_, rest)| rest);
+        words(rest).next().unwrap_or_default().to_owned()
+    };
+    let function = lines.iter().rposition(|line| words(line).any(|word| word == "fn"));
+    let Some(function) = function else { return String::new() };
+    let called = name(lines[function], "fn ");
+    if !lines[function].starts_with(' ') {
+        return called;
+    }
+    let block = lines.iter().rev().find(|line| line.starts_with("impl")).unwrap_or(&"");
+    let after = if block.contains(" for ") { " for " } else { " " };
+    format!("{}::{called}", name(block, after))
+}
+
+#[test]
+fn all_unsafe_code_is_in_the_inventory() {
+    let mut used: Vec<String> = Vec::new();
+    for source in server() {
+        for number in source.lines_with_word("unsafe") {
+            used.push(format!("`{}` `{}`", source.path, place_of(&source, number)));
+        }
+    }
+    let text = std::fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `src/"));
+    let mut listed: Vec<String> =
+        rows.filter_map(|row| Some(format!("`src/{}", row.split_once(" |")?.0))).collect();
+    used.sort();
+    listed.sort();
+    assert!(!used.is_empty(), "the sources are not where this test looks");
+    assert_eq!(used, listed, "left: the sources, right: docs/security.md, one row a block");
+}
+
+/// Tests of all sources, as `file::name`.
+fn tests_by_name() -> Vec<String> {
+    let mut found = Vec::new();
+    for source in all_rust() {
+        let stem = Path::new(&source.path).file_stem().unwrap_or_default().to_string_lossy();
+        let mut is_test = false;
+        for line in source.text.lines().map(str::trim) {
+            if let Some(name) = line.split_once("fn ").filter(|_| is_test).map(|(_, rest)| rest) {
+                found.push(format!("{stem}::{}", words(name).next().unwrap_or_default()));
+                is_test = false;
+            }
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        }
+    }
+    found
+}
+
+#[test]
+fn tests_that_documents_name_exist() {
+    let known = tests_by_name();
+    assert!(known.len() > 500, "the tests are not where this test looks");
+    let mut found = Vec::new();
+    for document in ["docs/security.md", "docs/conformance.md"] {
+        let text = std::fs::read_to_string(root().join(document)).expect(document);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_name = |name: &&str| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+            name.contains("::") && name.chars().all(plain)
+        };
+        // A path of the standard library or of a crate is not one of ours.
+        let foreign = |name: &&str| name.starts_with("ring::") || name.starts_with("hmac::");
+        let names: Vec<&str> = quoted.filter(is_name).filter(|name| !foreign(name)).collect();
+        assert!(names.len() > 20, "{document} names its tests");
+        let missing = names.iter().filter(|name| !known.iter().any(|test| test == *name));
+        found.extend(missing.map(|name| format!("{document}: {name}")));
+    }
+    none("a test that a document names exists:", found);
+}

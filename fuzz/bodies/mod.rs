@@ -7,6 +7,8 @@
 pub mod command;
 pub mod frame;
 pub mod record;
+pub mod session;
+pub mod store;
 pub mod token;
 pub mod upgrade;
 
@@ -18,6 +20,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("command", command::run),
     ("frame", frame::run),
     ("record", record::run),
+    ("session", session::run),
+    ("store", store::run),
     ("token", token::run),
     ("upgrade", upgrade::run),
 ];

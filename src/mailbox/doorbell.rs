@@ -8,6 +8,9 @@
 //! ```
 //! Either the receiver's last look sees the item, or the sender's read sees the flag (Dekker).
 
+#[cfg(feature = "loom")]
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
+#[cfg(not(feature = "loom"))]
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Proof that the flag is set; the receiver looks at its rings while it holds one.
@@ -26,7 +29,8 @@ impl Doorbell {
 
     /// Receiver: about to sleep. Look at the rings again before doing so.
     pub fn park(&self) -> Ticket {
-        self.parked.store(true, Ordering::Relaxed);
+        // A swap, so that it follows whatever a sender's swap has written: loom proves no less.
+        self.parked.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         Ticket(())
     }

@@ -172,6 +172,22 @@ fn a_secret_on_stderr_is_found() {
 }
 
 #[test]
+fn what_was_sent_is_found_however_it_is_written() {
+    let secrets = Secrets::default();
+    secrets.add_sent(r#"{"type":"chat_message","content":"a text\nof two \"lines\""}"#);
+    secrets.add_sent(r#"[{"sender":{"email":"somebody@chat.test"}}]"#);
+    secrets.add_sent(r#"{"content": "never ended"#);
+    let check =
+        |line: &str, found: bool| assert_eq!(secrets.leak([line]).is_some(), found, "{line}");
+    check("a text\nof two \"lines\"", true);
+    check(r#"{"message":"a text\nof two \"lines\""}"#, true);
+    check("who: somebody@chat.test", true);
+    check(r#"text={"content": "never ended"#, true);
+    check("a text of two lines, chat_message", false);
+    check("", false);
+}
+
+#[test]
 fn a_panic_of_the_process_is_found() {
     let mut process = shell("echo \"thread 'x' panicked at src/y.rs\" >&2", &Arc::default());
     process.exited();

@@ -1,14 +1,17 @@
 //! The admin API, one request per connection.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::process::Secrets;
 use super::raw::Raw;
 
 pub struct Admin {
     address: SocketAddr,
     token: String,
+    secrets: Arc<Secrets>,
 }
 
 #[derive(Debug)]
@@ -18,12 +21,13 @@ pub struct Answer {
 }
 
 impl Admin {
-    pub fn new(address: SocketAddr, token: &str) -> Admin {
-        Admin { address, token: token.to_owned() }
+    pub fn new(address: SocketAddr, token: &str, secrets: Arc<Secrets>) -> Admin {
+        Admin { address, token: token.to_owned(), secrets }
     }
 
     #[must_use]
     pub fn with_token(self, token: &str) -> Admin {
+        self.secrets.add(token);
         Admin { token: token.to_owned(), ..self }
     }
 
@@ -51,6 +55,7 @@ impl Admin {
             self.token
         );
         if let Some(body) = body {
+            body.lines().for_each(|line| self.secrets.add_sent(line));
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         text.push_str("\r\n");
@@ -73,6 +78,7 @@ impl Admin {
         }
         let body = body.map(|body| body.to_string());
         if let Some(body) = &body {
+            self.secrets.add_sent(body);
             text.push_str("Content-Type: application/json\r\n");
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }

@@ -114,13 +114,11 @@ impl Client {
     }
 
     pub async fn send(&mut self, frame: Value) {
-        if let Some(content) = frame.get("content").and_then(Value::as_str) {
-            self.secrets.add(content);
-        }
         self.send_text(&frame.to_string()).await;
     }
 
     pub async fn send_text(&mut self, text: &str) {
+        self.secrets.add_sent(text);
         self.send_message(Message::text(text)).await;
     }
 
@@ -133,7 +131,9 @@ impl Client {
     /// Hands many frames to the kernel in few writes; an error is told by what is read.
     pub async fn send_all(&mut self, frames: impl IntoIterator<Item = Value>) {
         for frame in frames {
-            let feeding = timeout(DEADLINE, self.outgoing.feed(Message::text(frame.to_string())));
+            let text = frame.to_string();
+            self.secrets.add_sent(&text);
+            let feeding = timeout(DEADLINE, self.outgoing.feed(Message::text(text)));
             feeding.await.expect("the server does not read").ok();
         }
         timeout(DEADLINE, self.outgoing.flush()).await.expect("the server does not read").ok();
@@ -142,6 +142,7 @@ impl Client {
     /// The same for frames that were made before.
     pub async fn send_many(&mut self, frames: &[Message]) {
         for frame in frames {
+            frame.to_text().into_iter().for_each(|text| self.secrets.add_sent(text));
             let feeding = timeout(DEADLINE, self.outgoing.feed(frame.clone()));
             feeding.await.expect("the server does not read").ok();
         }

@@ -3,27 +3,38 @@
 //! It is killed when dropped. It knows nothing of what the program is: the harness tests itself
 //! with a shell.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// How long anything may take that should happen at once. Generous: the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 const TAIL_LINES: usize = 60;
 /// Shorter texts would be found in innocent lines.
 const SECRET_BYTES_MIN: usize = 12;
+/// Fields of frames and of the admin API's bodies that hold what is nobody else's business.
+const PRIVATE: [&str; 2] = ["content", "email"];
 
-/// What must never be in a log: tokens, secrets, e-mails, message texts.
+/// What must never be in a log or a metric: tokens, secrets, e-mails, message texts. Kept by their
+/// first bytes, so that a long log is gone through once, however many there are.
 #[derive(Default)]
-pub struct Secrets(Mutex<Vec<String>>);
+pub struct Secrets(Mutex<HashMap<[u8; SECRET_BYTES_MIN], HashSet<String>>>);
 
 impl Secrets {
+    /// As it is, and as a line of JSON would have it.
     pub fn add(&self, text: &str) {
-        if text.len() >= SECRET_BYTES_MIN {
-            self.0.lock().expect("no test panics in here").push(text.to_owned());
+        let quoted = serde_json::to_string(text).expect("a text is JSON");
+        let escaped = quoted[1..quoted.len() - 1].to_owned();
+        let mut known = self.0.lock().expect("no test panics in here");
+        for form in [text.to_owned(), escaped] {
+            if let Some(start) = form.as_bytes().first_chunk() {
+                known.entry(*start).or_default().insert(form);
+            }
         }
     }
 
@@ -34,11 +45,41 @@ impl Secrets {
         token.split('.').skip(1).for_each(|part| self.add(part));
     }
 
+    /// What is private in a text that a test sends: contents and e-mails, if it is JSON; all of it
+    /// otherwise.
+    pub fn add_sent(&self, text: &str) {
+        match serde_json::from_str(text) {
+            Ok(value) => self.add_private(&value),
+            Err(_) => self.add(text),
+        }
+    }
+
+    fn add_private(&self, value: &Value) {
+        match value {
+            Value::Array(list) => list.iter().for_each(|value| self.add_private(value)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(text) if PRIVATE.contains(&name.as_str()) => self.add(text),
+                        other => self.add_private(other),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The first line that gives something away.
-    pub fn leak(&self, lines: &[String]) -> Option<String> {
-        let secrets = self.0.lock().expect("no test panics in here");
-        let leaks = |line: &&String| secrets.iter().any(|secret| line.contains(secret));
-        lines.iter().find(leaks).cloned()
+    pub fn leak<'l>(&self, lines: impl IntoIterator<Item = &'l str>) -> Option<String> {
+        let known = self.0.lock().expect("no test panics in here");
+        let leaks = |line: &&str| {
+            let line = line.as_bytes();
+            line.windows(SECRET_BYTES_MIN).enumerate().any(|(at, start)| {
+                let secrets = start.first_chunk().and_then(|start| known.get(start));
+                secrets.is_some_and(|all| all.iter().any(|s| line[at..].starts_with(s.as_bytes())))
+            })
+        };
+        lines.into_iter().find(leaks).map(str::to_owned)
     }
 }
 
@@ -196,8 +237,8 @@ impl Process {
     pub fn misprinted(&self) -> Option<String> {
         self.drained();
         let (out, err) = (self.stdout.lock(), self.stderr.lock());
-        if let Some(line) = self.secrets.leak(&err.lines).or_else(|| self.secrets.leak(&out.lines))
-        {
+        let lines = err.lines.iter().chain(&out.lines);
+        if let Some(line) = self.secrets.leak(lines.map(String::as_str)) {
             return Some(format!("something secret was printed: {line}"));
         }
         let panics = |line: &&String| line.contains("panicked at");

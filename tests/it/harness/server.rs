@@ -1,9 +1,12 @@
 //! The real binary as a child: `loquat serve` on free ports, on a data directory that goes with it.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
@@ -17,6 +20,9 @@ use super::token::{Person, SECRET, nameless};
 
 pub const ADMIN_TOKEN: &str = "an-admin-token-of-the-tests-0123456789";
 
+/// How long the last look at `/metrics` may take; a server that was stopped on purpose gives none.
+const SCRAPE_WAIT: Duration = Duration::from_secs(2);
+
 /// What tests want other than an operator: everyone may enter, small files, free ports.
 const DEFAULTS: [(&str, &str); 10] = [
     ("listen", "127.0.0.1:0"),
@@ -27,7 +33,7 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("journal_segment", "4MiB"),
     ("sled_cache", "1MiB"),
     ("disk_reserve", "8MiB"),
-    ("log.level", "debug"),
+    ("log.level", "trace"),
     ("drain_timeout_ms", "1000"),
 ];
 
@@ -59,9 +65,17 @@ fn variable(key: &str) -> String {
     format!("LOQUAT_{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
+/// The binary; started by the program that `LOQUAT_TEST_WRAPPER` names, if there is one.
+fn program() -> Vec<OsString> {
+    let wrapper = std::env::var_os("LOQUAT_TEST_WRAPPER").filter(|path| !path.is_empty());
+    wrapper.into_iter().chain([env!("CARGO_BIN_EXE_loquat").into()]).collect()
+}
+
 /// `loquat` with these arguments and settings and with nothing else in its environment.
 pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+    let program = program();
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]);
     with_settings(&mut command, settings);
     command.args(arguments);
     command
@@ -69,10 +83,10 @@ pub fn loquat(arguments: &[&str], settings: &[(String, String)]) -> Command {
 
 /// The same, started by another program: `["sh", "-c", "ulimit -n 99; exec \"$@\"", "sh"]`.
 pub fn loquat_through(wrapper: &[&str], settings: &[(String, String)]) -> Command {
-    let (program, arguments) = wrapper.split_first().expect("a program");
-    let mut command = Command::new(program);
+    let (first, arguments) = wrapper.split_first().expect("a program");
+    let mut command = Command::new(first);
     with_settings(&mut command, settings);
-    command.args(arguments).arg(env!("CARGO_BIN_EXE_loquat")).arg("serve");
+    command.args(arguments).args(program()).arg("serve");
     command
 }
 
@@ -148,7 +162,7 @@ impl Server {
     }
 
     /// A start that is cut off, whether it listened already or not.
-    pub async fn start_and_kill_after(&mut self, after: std::time::Duration) {
+    pub async fn start_and_kill_after(&mut self, after: Duration) {
         assert!(self.process.try_exited().is_some(), "the old process still runs");
         self.process =
             Process::spawn(loquat(&["serve"], &self.settings), Arc::clone(&self.secrets));
@@ -202,7 +216,7 @@ impl Server {
     }
 
     /// CPU time that the server has used so far, of user and kernel.
-    pub fn cpu(&self) -> std::time::Duration {
+    pub fn cpu(&self) -> Duration {
         /// `USER_HZ`: the same on all of today's Linux.
         const TICKS_PER_S: u64 = 100;
         let path = format!("/proc/{}/stat", self.process.pid());
@@ -210,7 +224,7 @@ impl Server {
         // The name in parentheses may hold spaces: fields are counted from behind it.
         let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-        std::time::Duration::from_millis(ticks * 1000 / TICKS_PER_S)
+        Duration::from_millis(ticks * 1000 / TICKS_PER_S)
     }
 
     /// Resident memory of the server, in bytes.
@@ -306,7 +320,17 @@ impl Server {
     }
 
     pub fn admin(&self) -> Admin {
-        Admin::new(self.admin, ADMIN_TOKEN)
+        Admin::new(self.admin, ADMIN_TOKEN, Arc::clone(&self.secrets))
+    }
+
+    /// `/metrics`, asked without the test's runtime, so that a drop can do it.
+    pub fn metrics(&self) -> std::io::Result<String> {
+        scraped(self.admin)
+    }
+
+    /// What is private in `/metrics`, if it gives an answer.
+    pub fn metrics_leak(&self) -> Option<String> {
+        self.secrets.leak(self.metrics().ok()?.lines())
     }
 
     /// Waits for a log line about this.
@@ -317,6 +341,31 @@ impl Server {
     /// All of stderr; complete once it has exited.
     pub fn stderr(&self) -> String {
         self.process.stderr()
+    }
+}
+
+fn scraped(admin: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, SCRAPE_WAIT)?;
+    stream.set_read_timeout(Some(SCRAPE_WAIT))?;
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: admin.test\r\nConnection: close\r\n\
+         Authorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Who is already failing, or was ended by its test, has said what there was to say.
+        if std::thread::panicking() || self.process.try_exited().is_some() {
+            return;
+        }
+        if let Some(line) = self.metrics_leak() {
+            panic!("something secret is in /metrics: {line}");
+        }
     }
 }
 
