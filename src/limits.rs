@@ -52,6 +52,9 @@ pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 pub const BACKUP_FRAME_BYTES_MAX: usize = 1 << 20;
 pub const BACKUP_HOLD_MS: u64 = 60_000;
 pub const RESTORE_FREE_BYTES_MIN: u64 = 64 << 20;
+/// What a command that asks the admin port takes of an answer, and how long it waits for one to begin.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 4 << 20;
+pub const ADMIN_ANSWER_MS: u64 = 10_000;
 /// A client that takes or sends nothing of an export or import for so long is cut.
 pub const TRANSFER_STALL_MS: u64 = 30_000;
 /// Users that a list in a frame names at most; the count beside it is whole.

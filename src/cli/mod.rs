@@ -3,7 +3,9 @@
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
 
+mod admin_port;
 mod api;
+mod backup;
 mod check_config;
 mod demo;
 mod demo_secret;
@@ -12,6 +14,8 @@ mod flags;
 mod launch;
 mod metrics;
 mod preflight;
+mod progress;
+mod restore;
 mod serve;
 mod server;
 mod signing;
@@ -72,6 +76,8 @@ fn command() -> Command {
         .subcommand(token::command())
         .subcommand(check_config::command())
         .subcommand(verify::command())
+        .subcommand(backup::command())
+        .subcommand(restore::command())
 }
 
 fn dispatch(matches: &ArgMatches) -> ExitCode {
@@ -81,6 +87,8 @@ fn dispatch(matches: &ArgMatches) -> ExitCode {
         Some(("token", matches)) => token::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("verify", matches)) => verify::run(matches),
+        Some(("backup", matches)) => backup::run(matches),
+        Some(("restore", matches)) => restore::run(matches),
         _ => unreachable!("clap knows the subcommands and asks for one"),
     }
 }
