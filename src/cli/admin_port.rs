@@ -33,7 +33,9 @@ pub enum AdminError {
          in admin.token_file"
     )]
     Token(SocketAddr),
-    #[error("the server on {0} knows no such request: it is of another version, or this is not its admin port")]
+    #[error(
+        "the server on {0} knows no such request: it is of another version, or this is not its admin port"
+    )]
     Unknown(SocketAddr),
     #[error("the server answered {status}: {text}")]
     Refused { status: StatusCode, text: String },
@@ -76,7 +78,9 @@ impl AdminPort {
     pub fn text(&self, path: &str) -> Result<String, AdminError> {
         let mut text = String::new();
         let body = self.open(path)?.take(ADMIN_ANSWER_BYTES_MAX);
-        { body }.read_to_string(&mut text).map_err(|error| AdminError::Broken(error.to_string()))?;
+        { body }
+            .read_to_string(&mut text)
+            .map_err(|error| AdminError::Broken(error.to_string()))?;
         Ok(text)
     }
 
@@ -137,7 +141,8 @@ pub struct Answer<'p> {
 impl Read for Answer<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.held.is_empty() {
-            let frame = self.port.runtime.block_on(async { timeout(STALL, self.body.frame()).await });
+            let frame =
+                self.port.runtime.block_on(async { timeout(STALL, self.body.frame()).await });
             match frame {
                 Err(_) => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(None) => return Ok(0),

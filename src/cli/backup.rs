@@ -47,7 +47,9 @@ enum BackupError {
     Exists(PathBuf),
     #[error("{what} {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("what the server sent is not a whole backup: {0}. The server's log says why it broke off")]
+    #[error(
+        "what the server sent is not a whole backup: {0}. The server's log says why it broke off"
+    )]
     Archive(#[from] ArchiveError),
 }
 

@@ -1,4 +1,5 @@
-//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`. One file each.
+//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`, `backup`, `restore`, `top`, `completions` and
+//! `man`. One file each, or one folder.
 //!
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
@@ -12,6 +13,7 @@ mod demo_secret;
 mod erasure;
 mod flags;
 mod launch;
+mod manual;
 mod metrics;
 mod preflight;
 mod progress;
@@ -20,6 +22,7 @@ mod serve;
 mod server;
 mod signing;
 mod token;
+mod top;
 mod verify;
 
 pub use demo::DemoUser;
@@ -78,6 +81,9 @@ fn command() -> Command {
         .subcommand(verify::command())
         .subcommand(backup::command())
         .subcommand(restore::command())
+        .subcommand(top::command())
+        .subcommand(manual::completions())
+        .subcommand(manual::man())
 }
 
 fn dispatch(matches: &ArgMatches) -> ExitCode {
@@ -89,6 +95,9 @@ fn dispatch(matches: &ArgMatches) -> ExitCode {
         Some(("verify", matches)) => verify::run(matches),
         Some(("backup", matches)) => backup::run(matches),
         Some(("restore", matches)) => restore::run(matches),
+        Some(("top", matches)) => top::run(matches),
+        Some(("completions", matches)) => manual::run_completions(matches),
+        Some(("man", matches)) => manual::run_man(matches),
         _ => unreachable!("clap knows the subcommands and asks for one"),
     }
 }

@@ -62,7 +62,9 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     };
     if matches.get_flag("check") {
         return match check(from) {
-            Ok((bytes, counts)) => print(&format!("{}\nthe backup is whole\n", told(bytes, counts))),
+            Ok((bytes, counts)) => {
+                print(&format!("{}\nthe backup is whole\n", told(bytes, counts)))
+            }
             Err(error) => failed(path, &error),
         };
     }

@@ -55,7 +55,8 @@ mod verify;
 mod watermark;
 
 pub use backup::{
-    ArchiveError, Backup, Counts as BackupCounts, Part as BackupPart, Making, Reader as BackupReader, RestoreError, Restored, restore,
+    ArchiveError, Backup, Counts as BackupCounts, Making, Part as BackupPart,
+    Reader as BackupReader, RestoreError, Restored, restore,
 };
 pub use error::{OpenError, StoreError, ValueError};
 pub use export::{Export, ExportHead, Line, LineMessage};

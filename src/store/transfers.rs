@@ -96,11 +96,8 @@ impl Transfers {
     pub fn backup(&self) -> Result<Backup, StoreError> {
         let Inner { read, segments, imports, notes, .. } = &*self.inner;
         let Some(notes) = notes.clone() else { return Err(StoreError::Stopped) };
-        let sources = Sources {
-            read: read.clone(),
-            segments: segments.clone(),
-            imports: imports.clone(),
-        };
+        let sources =
+            Sources { read: read.clone(), segments: segments.clone(), imports: imports.clone() };
         Backup::begin(sources, notes)
     }
 

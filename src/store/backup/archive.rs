@@ -31,7 +31,9 @@ pub enum ArchiveError {
     NotOne,
     #[error("it was made by a newer version of loquat (form {0}): use that one")]
     Version(u8),
-    #[error("it ends in the middle, behind {bytes} bytes: it was cut short, and nothing can be restored from it")]
+    #[error(
+        "it ends in the middle, behind {bytes} bytes: it was cut short, and nothing can be restored from it"
+    )]
     Cut { bytes: u64 },
     #[error("it was altered at about byte {bytes}: a checksum does not hold")]
     Altered { bytes: u64 },
@@ -264,9 +266,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn end(&mut self) -> Result<Counts, ArchiveError> {
-        let mut numbers = self.payload.chunks_exact(8).map(|number| {
-            number.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte))
-        });
+        let mut numbers = self
+            .payload
+            .chunks_exact(8)
+            .map(|number| number.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte)));
         let mut next = || numbers.next().unwrap_or_default();
         let said = Counts { pairs: next(), files: next(), file_bytes: next(), through: next() };
         self.counts.through = said.through;
@@ -371,7 +374,8 @@ mod tests {
         assert!(matches!(check(&longer), Err(ArchiveError::TooLong)));
         let data = FRAME_HEAD_BYTES + 10;
         let at = one.windows(10).position(|bytes| bytes == b"some bytes").unwrap();
-        let without = [&one[..at - FRAME_HEAD_BYTES], &one[at - FRAME_HEAD_BYTES + data..]].concat();
+        let without =
+            [&one[..at - FRAME_HEAD_BYTES], &one[at - FRAME_HEAD_BYTES + data..]].concat();
         assert!(matches!(check(&without), Err(ArchiveError::Altered { .. })));
     }
 }

@@ -193,7 +193,9 @@ impl Backup {
         self.counts.files += 1;
         let path = match name {
             FileName::Segment(number) => self.sources.segments.path_of(number),
-            FileName::Import(number) => super::super::import::file_of(&self.sources.imports, number),
+            FileName::Import(number) => {
+                super::super::import::file_of(&self.sources.imports, number)
+            }
         };
         match name {
             FileName::Segment(number) if number > self.mark.segment => {
@@ -222,7 +224,8 @@ impl Backup {
             Open::Commits(at) => {
                 while out.len() < BACKUP_PIECE_BYTES {
                     let commit = at.read()?.map(|commit| commit.head.commit);
-                    let Some(commit) = commit.filter(|&commit| commit <= self.counts.through) else {
+                    let Some(commit) = commit.filter(|&commit| commit <= self.counts.through)
+                    else {
                         return Ok(false);
                     };
                     if commit != self.reached + 1 {
