@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use clap::ArgMatches;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode, header};
@@ -13,8 +15,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::{fail, flags, refuse, warn};
 use crate::config::table::Entry;
-use crate::config::{Mistake, Origin, Resolved, Secret};
+use crate::config::{Mistake, Origin, Secret, resolve};
 use crate::limits::{ADMIN_ANSWER_BYTES_MAX, ADMIN_ANSWER_MS, TRANSFER_STALL_MS};
 
 const ANSWER: Duration = Duration::from_millis(ADMIN_ANSWER_MS);
@@ -56,17 +59,23 @@ pub fn is_about_admin(entry: &Entry) -> bool {
 }
 
 impl AdminPort {
-    /// A mistake when the settings name no admin port or no token.
-    pub fn of(resolved: &Resolved) -> Result<AdminPort, Mistake> {
+    /// As the command line and the settings say; what is wrong with them is told.
+    pub fn of(matches: &ArgMatches) -> Result<AdminPort, ExitCode> {
+        let resolved = resolve(&flags::sources(matches));
+        warn(&resolved.warnings);
+        // A secret for tokens that is missing is none of our business here.
+        let is_ours = |mistake: &Mistake| mistake.key.starts_with("admin.");
+        let mistakes: Vec<_> = resolved.mistakes.into_iter().filter(is_ours).collect();
+        if !mistakes.is_empty() {
+            return Err(refuse(&mistakes));
+        }
         let Some((address, token)) = resolved.settings.admin_side() else {
             let problem = "the running server is asked over its admin port, which has no token here: give \
                            --admin-token-file FILE, or --config FILE with what the server was started with";
-            return Err(Mistake::new("admin.token_file", Origin::Default, problem));
+            return Err(refuse(&[Mistake::new("admin.token_file", Origin::Default, problem)]));
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| {
-            Mistake::new("admin.listen", Origin::Default, format!("cannot connect: {error}"))
-        })?;
+        let runtime = runtime.map_err(|error| fail(&error))?;
         Ok(AdminPort { address: reachable(address), token: token.clone(), runtime })
     }
 

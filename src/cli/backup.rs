@@ -11,8 +11,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::admin_port::{AdminError, AdminPort, is_about_admin};
 use super::progress::{Progress, size};
-use super::{fail, flags, refuse, say, warn};
-use crate::config::resolve;
+use super::{fail, flags, say};
 use crate::store::{ArchiveError, BackupCounts, BackupReader};
 
 const EXAMPLES: &str = "\
@@ -59,17 +58,9 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backup
 }
 
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let resolved = resolve(&flags::sources(matches));
-    warn(&resolved.warnings);
-    let is_ours = |key: &str| key.starts_with("admin.");
-    let mistakes: Vec<_> =
-        resolved.mistakes.iter().filter(|mistake| is_ours(&mistake.key)).cloned().collect();
-    if !mistakes.is_empty() {
-        return refuse(&mistakes);
-    }
-    let port = match AdminPort::of(&resolved) {
+    let port = match AdminPort::of(matches) {
         Ok(port) => port,
-        Err(mistake) => return refuse(&[mistake]),
+        Err(code) => return code,
     };
     let Some(path) = matches.get_one::<PathBuf>("file") else { unreachable!("FILE is required") };
     let taken = match path.to_str() {

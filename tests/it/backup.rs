@@ -134,7 +134,7 @@ async fn a_backup_that_is_cut_or_altered_is_refused() {
         |file: &Path| outcome(loquat(&["restore", "--check", file.to_str().unwrap()], &[]));
     check(checked(&file), 0, &[]);
     let bad = place.path().join("bad.loquat");
-    let mut refused = |bytes: &[u8], sentence: &str| {
+    let refused = |bytes: &[u8], sentence: &str| {
         std::fs::write(&bad, bytes).unwrap();
         check(checked(&bad), 1, &[sentence]);
         check(outcome(restore(&bad, &data)), 1, &[sentence]);

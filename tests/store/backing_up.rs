@@ -52,7 +52,7 @@ impl World {
         stand.1 += 1;
         let content = "z".repeat(900);
         shard.append(message(of, last.0 + 1, self.id, last.1, &content));
-        if n % 97 == 0 {
+        if n.is_multiple_of(97) {
             let mark = Mark {
                 user: user(n % 7),
                 message: MessageId(self.id),
@@ -60,7 +60,7 @@ impl World {
                 at: Wall(n),
             };
             shard.append(Record::Mark { conversation: conversation(of), mark });
-            let role = if n % 2 == 0 { Role::Member } else { Role::Admin };
+            let role = if n.is_multiple_of(2) { Role::Member } else { Role::Admin };
             shard.append(Record::Directory(DirectoryChange::MemberSet {
                 conversation: conversation(of),
                 user: user(n % 7),

@@ -18,8 +18,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use self::sample::Sample;
 use self::view::View;
 use super::admin_port::{AdminError, AdminPort, is_about_admin};
-use super::{fail, flags, print, refuse, warn};
-use crate::config::resolve;
+use super::{fail, flags, print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,16 +63,9 @@ enum TopError {
 }
 
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let resolved = resolve(&flags::sources(matches));
-    warn(&resolved.warnings);
-    let mistakes = resolved.mistakes.iter().filter(|it| it.key.starts_with("admin."));
-    let mistakes: Vec<_> = mistakes.cloned().collect();
-    if !mistakes.is_empty() {
-        return refuse(&mistakes);
-    }
-    let port = match AdminPort::of(&resolved) {
+    let port = match AdminPort::of(matches) {
         Ok(port) => port,
-        Err(mistake) => return refuse(&[mistake]),
+        Err(code) => return code,
     };
     let every = Duration::from_secs(matches.get_one::<u64>("every").copied().unwrap_or(1));
     let shown = match matches.get_flag("once") {

@@ -184,7 +184,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next part; `None` behind the end.
-    pub fn next(&mut self) -> Result<Option<Part<'_>>, ArchiveError> {
+    pub fn part(&mut self) -> Result<Option<Part<'_>>, ArchiveError> {
         if self.is_over {
             return Ok(None);
         }
@@ -225,7 +225,7 @@ impl<R: Read> Reader<R> {
 
     /// Reads to the end, for the checksums only.
     pub fn check(mut self, mut watch: impl FnMut(u64, Counts)) -> Result<Counts, ArchiveError> {
-        while self.next()?.is_some() {
+        while self.part()?.is_some() {
             watch(self.bytes, self.counts);
         }
         Ok(self.counts)
@@ -329,7 +329,7 @@ mod tests {
         let bytes = backup(1);
         let mut reader = Reader::new(&bytes[..]).unwrap();
         let mut seen = Vec::new();
-        while let Some(part) = reader.next().unwrap() {
+        while let Some(part) = reader.part().unwrap() {
             seen.push(match part {
                 Part::Head(found) => {
                     assert_eq!(found, head());

@@ -66,7 +66,7 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     // Before anything is made: what this is at all.
     let mut reader = Reader::new(from)?;
-    let head = match reader.next()? {
+    let head = match reader.part()? {
         Some(Part::Head(head)) => head,
         _ => return Err(ArchiveError::NotOne.into()),
     };
@@ -101,7 +101,7 @@ fn make<R: Read>(
     let mut new = New::begin(into, head.mark())?;
     loop {
         let making = Making { bytes: reader.bytes(), counts: reader.counts() };
-        match reader.next()? {
+        match reader.part()? {
             Some(Part::Pairs(pairs)) => new.pairs(pairs)?,
             Some(Part::File(name)) => new.file(name)?,
             Some(Part::Data(bytes)) => new.data(bytes)?,
