@@ -22,6 +22,7 @@ mod erasing;
 mod error;
 mod export;
 mod files;
+mod fold;
 mod gather;
 mod given;
 mod import;
