@@ -9,8 +9,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use sled::Batch;
-
 use crate::limits::{LOST_IDS_SKIPPED, RESTORE_FREE_BYTES_MIN};
 use crate::model::Epoch;
 use crate::node::journal::frame::{CommitHead, FrameBuilder, SegmentHeader};
@@ -22,7 +20,7 @@ use super::super::files::{self, SegmentDirectory};
 use super::super::import;
 use super::super::keys::{Key, Kind};
 use super::super::life::{self, Life};
-use super::super::pages::Pages;
+use super::super::pages::{Batch, Pages};
 use super::super::read::wall_now;
 use super::super::values::{self, ValueReader};
 use super::archive::{ArchiveError, Counts, Pairs, Part, Reader};
