@@ -46,6 +46,15 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 256 * 1024;
 pub const IMPORT_ID_MAX: u64 = 1 << 52;
 /// Exports that run at once.
 pub const EXPORTS_MAX: usize = 2;
+/// A backup: one piece that is read at a time, the longest frame that is taken, how long the page thread may
+/// take until it holds on, and the free space that a restore leaves.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
+pub const BACKUP_FRAME_BYTES_MAX: usize = 1 << 20;
+pub const BACKUP_HOLD_MS: u64 = 60_000;
+pub const RESTORE_FREE_BYTES_MIN: u64 = 64 << 20;
+/// What a command that asks the admin port takes of an answer, and how long it waits for one to begin.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 4 << 20;
+pub const ADMIN_ANSWER_MS: u64 = 10_000;
 /// A client that takes or sends nothing of an export or import for so long is cut.
 pub const TRANSFER_STALL_MS: u64 = 30_000;
 /// Users that a list in a frame names at most; the count beside it is whole.

@@ -1,5 +1,7 @@
 //! The store on real files: what was told durable is there after every kind of end.
 
+#[path = "store/backing_up.rs"]
+mod backing_up;
 #[path = "store/damage.rs"]
 mod damage;
 #[path = "store/deletion.rs"]

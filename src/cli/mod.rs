@@ -1,21 +1,28 @@
-//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`. One file each.
+//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`, `backup`, `restore`, `top`, `completions` and
+//! `man`. One file each, or one folder.
 //!
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
 
+mod admin_port;
 mod api;
+mod backup;
 mod check_config;
 mod demo;
 mod demo_secret;
 mod erasure;
 mod flags;
 mod launch;
+mod manual;
 mod metrics;
 mod preflight;
+mod progress;
+mod restore;
 mod serve;
 mod server;
 mod signing;
 mod token;
+mod top;
 mod verify;
 
 pub use demo::DemoUser;
@@ -72,6 +79,11 @@ fn command() -> Command {
         .subcommand(token::command())
         .subcommand(check_config::command())
         .subcommand(verify::command())
+        .subcommand(backup::command())
+        .subcommand(restore::command())
+        .subcommand(top::command())
+        .subcommand(manual::completions())
+        .subcommand(manual::man())
 }
 
 fn dispatch(matches: &ArgMatches) -> ExitCode {
@@ -81,6 +93,11 @@ fn dispatch(matches: &ArgMatches) -> ExitCode {
         Some(("token", matches)) => token::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("verify", matches)) => verify::run(matches),
+        Some(("backup", matches)) => backup::run(matches),
+        Some(("restore", matches)) => restore::run(matches),
+        Some(("top", matches)) => top::run(matches),
+        Some(("completions", matches)) => manual::run_completions(matches),
+        Some(("man", matches)) => manual::run_man(matches),
         _ => unreachable!("clap knows the subcommands and asks for one"),
     }
 }

@@ -5,13 +5,12 @@
 //! repaired.
 
 use std::fmt::Write;
-use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use super::progress::Progress;
 use super::server::STORE;
 use super::{flags, print, refuse, say, warn};
 use crate::config::resolve;
@@ -64,20 +63,25 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
             backup: matches.get_one::<PathBuf>("backup").map(|backup| backup.join(STORE)),
             into: into.join(STORE),
         }),
-        None => match look_through(&resolved.settings.data.join(STORE)) {
-            Ok(report) => {
-                let printed = print(&listing(&report));
-                if report.is_whole() { printed } else { ExitCode::from(DAMAGE) }
-            }
-            Err(error) => not_done(&error),
-        },
+        None => tell(&resolved.settings.data.join(STORE)),
+    }
+}
+
+/// Looks through a store and reports.
+pub fn tell(store: &Path) -> ExitCode {
+    match look_through(store) {
+        Ok(report) => {
+            let printed = print(&listing(&report));
+            if report.is_whole() { printed } else { ExitCode::from(DAMAGE) }
+        }
+        Err(error) => not_done(&error),
     }
 }
 
 fn make_anew(job: &Rebuild) -> ExitCode {
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("reading");
     let outcome = rebuild(job, &mut |conversations, events| {
-        progress.tell(&format!("{conversations} conversations, {events} events"));
+        progress.tell(|| format!("{conversations} conversations, {events} events"));
     });
     progress.end();
     let rebuilt = match outcome {
@@ -127,10 +131,10 @@ fn not_done(error: &OpenError) -> ExitCode {
 }
 
 fn look_through(directory: &Path) -> Result<Report, OpenError> {
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("reading");
     let outcome = verify_watched(directory, &mut |report| {
         let Report { values, events, segments, .. } = report;
-        progress.tell(&format!("{segments} segments, {values} values, {events} events"));
+        progress.tell(|| format!("{segments} segments, {values} values, {events} events"));
     });
     progress.end();
     outcome
@@ -160,47 +164,8 @@ fn listing(report: &Report) -> String {
     page
 }
 
-/// A line on stderr that says how far the work is: written over on a terminal, a new one now and then
-/// elsewhere.
-struct Progress {
-    is_terminal: bool,
-    told: Instant,
-    is_open: bool,
-}
-
-impl Progress {
-    const ON_TERMINAL: Duration = Duration::from_millis(200);
-    const ELSEWHERE: Duration = Duration::from_secs(5);
-
-    fn new() -> Progress {
-        let is_terminal = std::io::stderr().is_terminal();
-        Progress { is_terminal, told: Instant::now(), is_open: false }
-    }
-
-    fn tell(&mut self, what: &str) {
-        let pause = if self.is_terminal { Progress::ON_TERMINAL } else { Progress::ELSEWHERE };
-        if self.told.elapsed() < pause {
-            return;
-        }
-        self.told = Instant::now();
-        if self.is_terminal {
-            self.is_open = true;
-            // A closed stderr is no reason to stop.
-            let _ = write!(std::io::stderr(), "\r\x1b[Kreading: {what}");
-        } else {
-            say(&format!("reading: {what}"));
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.is_open) {
-            let _ = writeln!(std::io::stderr());
-        }
-    }
-}
-
 /// sled panics at some damage. That is caught and told as damage; the panic's own words add nothing.
-fn quiet_about_sled() {
+pub fn quiet_about_sled() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let is_sleds = panic.location().is_some_and(|place| place.file().contains("sled-"));

@@ -7,6 +7,7 @@
 //! blocking threads of their own); tokens are in no log and no error text.
 
 mod admin;
+mod admin_backup;
 mod admin_erase;
 mod admin_events;
 mod admin_export;

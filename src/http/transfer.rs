@@ -1,4 +1,4 @@
-//! The admin side's ways in and out: `/admin/events`, export and import of a conversation. What they
+//! The admin side's ways in and out: `/admin/events`, backup, export and import of a conversation. What they
 //! share: the store's [`Transfers`], the bell that says that the log went on, and how many may run.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::ports::Shards;
-use super::{HttpBounds, HttpPorts, admin_events, admin_export, admin_import};
+use super::{HttpBounds, HttpPorts, admin_backup, admin_events, admin_export, admin_import};
 use crate::limits::EXPORTS_MAX;
 use crate::store::Transfers;
 
@@ -23,6 +23,8 @@ pub struct Ways {
     pub bounds: HttpBounds,
     pub reads: Semaphore,
     pub exports: Arc<Semaphore>,
+    /// One backup at a time: the store holds still for it.
+    pub backups: Arc<Semaphore>,
     /// One import at a time, until pages have it: the next one's ids are checked against it.
     pub imports: Arc<Semaphore>,
     bell: Arc<Notify>,
@@ -39,6 +41,7 @@ impl Ways {
             bounds,
             reads: Semaphore::new(EVENT_READS),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            backups: Arc::new(Semaphore::new(1)),
             imports: Arc::new(Semaphore::new(1)),
             bell,
         }
@@ -71,6 +74,7 @@ impl Ways {
 pub fn routes(ways: Ways) -> Router {
     let import = post(admin_import::import).get(admin_import::state);
     Router::new()
+        .route("/admin/backup", get(admin_backup::backup))
         .route("/admin/events", get(admin_events::events))
         .route("/admin/conversations/{conversation}/export", get(admin_export::export))
         .route("/admin/conversations/{conversation}/import", import)

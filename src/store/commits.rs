@@ -157,6 +157,11 @@ impl At {
         Ok(Commit::read(&self.buffer, &self.header))
     }
 
+    /// The commit that was read last, as it stands in the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Goes behind a commit that was read.
     pub fn advance(&mut self) {
         self.offset += self.buffer.len() as u64;

@@ -2,7 +2,8 @@
 //! and tells; the wait for the disk is what forms the batches. It never calls sled.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Inbox, Sender as Outbox};
@@ -40,6 +41,13 @@ pub enum Note {
     Raise {
         floor: u64,
     },
+    /// For the page thread: remove and rewrite nothing as long as somebody holds this.
+    Hold {
+        hold: Weak<AtomicBool>,
+        answer: Outbox<()>,
+    },
+    /// Somebody let go.
+    Release,
     File(Done),
 }
 
@@ -148,6 +156,11 @@ impl LogThread {
                     self.tally.sealed();
                     self.journal.handle_sealed(segment);
                 }
+                // A page thread that is gone holds everything.
+                Note::Hold { hold, answer } => {
+                    let _ = self.pages.send(PageJob::Hold { hold, answer });
+                }
+                Note::Release => drop(self.pages.send(PageJob::Release)),
                 Note::Raise { floor } => self.journal.handle_raise(floor),
                 Note::File(done) => self.journal.handle_done(done),
             }

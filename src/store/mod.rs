@@ -13,6 +13,7 @@
 //! - The log thread never calls sled; the page thread is sled's only writer.
 //! - An I/O error on write or sync ends the process; the next start replays.
 
+mod backup;
 mod build;
 mod commits;
 mod directory;
@@ -55,6 +56,10 @@ mod values;
 mod verify;
 mod watermark;
 
+pub use backup::{
+    ArchiveError, Backup, Counts as BackupCounts, Making, Part as BackupPart,
+    Reader as BackupReader, RestoreError, Restored, restore,
+};
 pub use error::{OpenError, StoreError, ValueError};
 pub use export::{Export, ExportHead, Line, LineMessage};
 pub use open::{Opened, Replayed, Store};

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -57,6 +57,13 @@ pub enum PageJob {
         commit: u64,
         import: Import,
     },
+    /// Remove and rewrite nothing as long as somebody holds this; only segments are sealed.
+    Hold {
+        hold: Weak<AtomicBool>,
+        answer: Sender<()>,
+    },
+    /// Somebody let go.
+    Release,
     /// No job follows.
     Finish,
 }
@@ -75,6 +82,8 @@ pub struct PageThread {
     pub round: Option<Round>,
     /// Users who are being erased, one after the other.
     pub users: VecDeque<UserRound>,
+    /// Who copies the store: told when it moves on all the same.
+    pub holds: Vec<Weak<AtomicBool>>,
     pub jobs: Receiver<PageJob>,
     pub notes: Notes,
     /// Set when a stop waited long enough.
@@ -90,7 +99,8 @@ impl PageThread {
         let mut imports = Imports::new(self.imports.clone());
         let mut commits = Commits::new(self.segments.clone());
         loop {
-            let patience = match imports.is_empty() && self.is_idle() {
+            let is_held = self.is_held();
+            let patience = match is_held || (imports.is_empty() && self.is_idle()) {
                 true => HOUSEKEEPING_EVERY,
                 false => Duration::ZERO,
             };
@@ -105,17 +115,36 @@ impl PageThread {
                 Ok(PageJob::UserErased { user, begun_at, met }) => {
                     user_erasing::finish(&self.shared.pages, &user, begun_at, met)?;
                 }
+                Ok(PageJob::Hold { hold, answer }) => {
+                    self.holds.push(hold);
+                    // Who asked may have given up.
+                    let _ = answer.send(());
+                }
+                Ok(PageJob::Release) => {}
                 // What is still to be erased is queued, and goes on after the next start.
                 Ok(PageJob::Finish) | Err(RecvTimeoutError::Disconnected) => {
+                    self.end_holds();
                     while imports.step(&self.shared, &self.stop)? {}
                     return Ok(());
                 }
+                Err(RecvTimeoutError::Timeout) if is_held => {}
                 Err(RecvTimeoutError::Timeout) if !imports.is_empty() => {
                     wait_for_room(&self.segments, CHUNK_BYTES, &self.stop)?;
                     imports.step(&self.shared, &self.stop)?;
                 }
                 Err(RecvTimeoutError::Timeout) => self.between_jobs()?,
             }
+        }
+    }
+
+    fn is_held(&mut self) -> bool {
+        self.holds.retain(|hold| hold.strong_count() > 0);
+        !self.holds.is_empty()
+    }
+
+    fn end_holds(&mut self) {
+        for hold in self.holds.drain(..).filter_map(|hold| hold.upgrade()) {
+            hold.store(true, Ordering::SeqCst);
         }
     }
 
@@ -201,6 +230,9 @@ impl PageThread {
     }
 
     fn housekeeping(&mut self) -> Result<(), StoreError> {
+        if self.is_held() {
+            return Ok(());
+        }
         self.begin_sweep();
         self.begin_round()?;
         let io = |what| move |source| StoreError::Io { what, source };

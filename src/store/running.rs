@@ -284,6 +284,7 @@ fn start_pages(
         swept_at: None,
         round: None,
         users: VecDeque::new(),
+        holds: Vec::new(),
         jobs,
         notes: notes.clone(),
         stop: stop.clone(),

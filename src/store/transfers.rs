@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::model::{ConversationId, Epoch, EventBody};
 use crate::node::ports::Record;
 
+use super::backup::{Backup, Sources};
 use super::commits::Commits;
 use super::error::StoreError;
 use super::export::{Export, each_record};
@@ -89,6 +90,15 @@ impl Transfers {
     pub fn export(&self, conversation: ConversationId) -> Result<Option<Export>, StoreError> {
         let mut commits = Commits::new(self.inner.segments.clone());
         Export::of(self.inner.read.clone(), &mut commits, conversation)
+    }
+
+    /// Everything that is stored, as it stands; the store holds still meanwhile as far as it must. One at a time.
+    pub fn backup(&self) -> Result<Backup, StoreError> {
+        let Inner { read, segments, imports, notes, .. } = &*self.inner;
+        let Some(notes) = notes.clone() else { return Err(StoreError::Stopped) };
+        let sources =
+            Sources { read: read.clone(), segments: segments.clone(), imports: imports.clone() };
+        Backup::begin(sources, notes)
     }
 
     /// Begins to take a conversation in. Nothing is there before its record is in the log.

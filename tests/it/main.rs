@@ -3,7 +3,9 @@
 mod harness;
 
 mod api;
+mod backup;
 mod churn;
+mod commands;
 mod crash;
 mod drain;
 mod edits;

@@ -97,6 +97,8 @@ pub fn rows() -> Vec<Row> {
             .asks::<Limit>("limit", "lines, 1000 if left out")
             .answers_bare(200, "a page of lines; the last one has the next cursor")
             .fails(410, "the cursor is of another life of the log, or beyond its end"),
+        get("/admin/backup", "backup", "Everything that is stored, for `loquat restore`")
+            .answers_bare(200, "bytes; `loquat backup` takes and checks them"),
         get(
             "/admin/conversations/{conversation}/export",
             "export",

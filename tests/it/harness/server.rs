@@ -240,6 +240,10 @@ impl Server {
         self.address
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

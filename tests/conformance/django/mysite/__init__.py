@@ -1,0 +1,1 @@
+"""A small site whose users chat over loquat."""
