@@ -9,6 +9,7 @@ mod drain;
 mod edits;
 mod erasing;
 mod errors;
+mod faults;
 mod framing;
 mod handshake;
 mod harness_itself;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::admin::Admin;
 use super::client::Client;
+use super::faults::Faults;
 use super::process::{Process, Secrets};
 use super::raw::Raw;
 use super::token::{Person, SECRET, nameless};
@@ -122,6 +123,14 @@ impl Server {
         Server::launch(loquat_through(wrapper, &settings), settings, directory)
     }
 
+    /// A server that will meet what `faults` says, until its next start.
+    pub fn faulty(faults: &Faults, changes: &[(&str, &str)]) -> Server {
+        let wrapper = faults.wrapper();
+        let server = Server::through(&wrapper.each_ref().map(String::as_str), changes);
+        assert!(faults.are_loaded(), "the library of faults was not loaded");
+        server
+    }
+
     /// A second `serve` with the same settings on the same data.
     pub fn another(&self) -> Command {
         loquat(&["serve"], &self.settings)
@@ -183,6 +192,16 @@ impl Server {
 
     pub fn is_running(&mut self) -> bool {
         self.process.try_exited().is_none()
+    }
+
+    /// Its threads are made to panic, which is no mistake of the server's then.
+    pub fn may_panic(&mut self) {
+        self.process.may_panic();
+    }
+
+    /// Waits for its end, which may take longer than other things.
+    pub fn exited_within(&mut self, patience: std::time::Duration) -> ExitStatus {
+        self.process.exited_within(patience)
     }
 
     /// Changes a setting for the next start.
