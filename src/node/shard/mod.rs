@@ -124,6 +124,8 @@ pub struct Shard {
     /// The log was told that no record follows.
     has_ended: bool,
     is_refusing: bool,
+    /// There is too little memory for large answers.
+    is_short: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
     /// Questions about the past that are under way.
@@ -201,6 +203,7 @@ impl Shard {
             is_accepting: true,
             has_ended: false,
             is_refusing: false,
+            is_short: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
             questions: 0,
@@ -307,6 +310,11 @@ impl Shard {
                 chat.shrink();
             }
         }
+    }
+
+    /// Whether questions about the past are refused for want of memory.
+    pub fn set_short(&mut self, is_short: bool) {
+        self.is_short = is_short;
     }
 
     /// Whether commands that store something are refused for want of memory.

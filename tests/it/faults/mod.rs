@@ -6,6 +6,7 @@
 mod clock;
 mod disk;
 mod full;
+mod memory;
 mod network;
 mod threads;
 

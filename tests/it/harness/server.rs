@@ -241,6 +241,16 @@ impl Server {
         1024 * kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("VmRSS has kB")
     }
 
+    /// What looks up the resident memory that is the server's own, in bytes, as long as it runs.
+    pub fn own_bytes(&self) -> impl Fn() -> Option<u64> + Send + 'static + use<> {
+        let path = format!("/proc/{}/status", self.process.pid());
+        move || {
+            let status = std::fs::read_to_string(&path).ok()?;
+            let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+            Some(1024 * kib.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?)
+        }
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -312,6 +322,13 @@ impl Server {
     /// The same, where it may no longer listen.
     pub async fn try_raw(&self) -> std::io::Result<Raw> {
         tokio::net::TcpStream::connect(self.address).await.map(Raw::over)
+    }
+
+    /// Whether a socket on this path is let in now.
+    pub async fn connect_if_it_may(&self, path: &str) -> bool {
+        let Ok(mut raw) = self.try_raw().await else { return false };
+        raw.write(format!("{}\r\n", super::raw::request(path, &[])).as_bytes()).await;
+        raw.head().await.is_some_and(|head| head.status == 101)
     }
 
     /// A raw connection that is a WebSocket in this conversation, after its own status.
