@@ -10,7 +10,7 @@ use crate::harness::raw::request;
 use crate::harness::{DEADLINE, Raw, Server, nameless, person};
 
 /// Thousands that send half a request and wait: as many as may are kept for their time, the others are refused.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_done_handshakes_have_a_bound_and_a_time() {
     let (pending, crowd) = short_or_long((600, 1_500), (4_096, 9_000));
     let text = pending.to_string();
@@ -45,7 +45,7 @@ async fn half_done_handshakes_have_a_bound_and_a_time() {
 }
 
 /// A byte now and then: a head has its time from accept on, whatever it does.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_drip_are_cut_off() {
     let server = Server::with(&[("limits.handshake_timeout_ms", "700")]);
     let healthy = Healthy::begin(&server).await;
@@ -69,7 +69,7 @@ async fn heads_that_drip_are_cut_off() {
     println!("dripping heads: p99 of others {:?}", healthy.p99().await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_have_a_rate() {
     let server = Server::with(&[("limits.handshakes", "20/10")]);
     let path = server.path("1", &person(1));
@@ -89,7 +89,7 @@ async fn handshakes_have_a_rate() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_a_thousand_sockets_has_twenty() {
     let server = Server::start();
     let before = server.resident_bytes();
@@ -115,7 +115,7 @@ async fn a_user_with_a_thousand_sockets_has_twenty() {
 
 /// What stands left of the last hop the client may have written itself: it makes no new address. A hop that is not
 /// trusted is not believed at all.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_hop_makes_no_new_address() {
     let limit = ("limits.sockets_per_address", "3");
     let server = Server::with(&[limit]);
@@ -145,7 +145,7 @@ async fn a_forged_hop_makes_no_new_address() {
 }
 
 /// They come, and go at once, by every kind of end: nothing of them stays.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storms_of_joins_and_leaves_leave_nothing() {
     let server = Server::with(&[("offline_grace_ms", "0")]);
     let quiet = Healthy::quiet_p99(&server).await;
@@ -178,7 +178,7 @@ async fn storms_of_joins_and_leaves_leave_nothing() {
 }
 
 /// Each is named once: nobody pays for those that were.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conversations_that_are_named_once_cost_nothing_later() {
     const AT_ONCE: usize = 20;
     let count = short_or_long(1_500, 1_000_000);

@@ -44,14 +44,14 @@ async fn flood(server: &Server, what: &str, bytes: &[u8]) {
     compare(what, quiet, healthy.p99().await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pings_and_pongs_without_end() {
     let server = Server::start();
     flood(&server, "pings", &frame(PING, &[b'p'; 125]).repeat(200)).await;
     flood(&server, "pongs", &frame(PONG, &[b'p'; 125]).repeat(200)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn control_frames_of_every_wrong_kind() {
     let server = Server::start();
     let mut wrong = Vec::new();
@@ -69,7 +69,7 @@ async fn control_frames_of_every_wrong_kind() {
     flood(&server, "wrong control frames", &wrong.concat()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fragments_and_messages_without_end() {
     let server = Server::with(&[("limits.message_timeout_ms", "1000")]);
     flood(
@@ -84,7 +84,7 @@ async fn fragments_and_messages_without_end() {
 }
 
 /// What is no command costs an answer, twenty a minute, then the socket.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_that_are_too_deep_too_long_or_too_many() {
     let server =
         Server::with(&[("rate_limits", "off"), ("limits.bad_frames_per_minute", "1000000")]);
@@ -138,7 +138,7 @@ async fn commands_that_are_too_deep_too_long_or_too_many() {
 }
 
 /// Every message has another name: what is remembered of names does not grow without bound.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_msg_ids_without_end() {
     let count = short_or_long(3_000, 200_000);
     let server =
