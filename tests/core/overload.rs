@@ -11,6 +11,7 @@ use loquat::node::ports::FromLog;
 use serde_json::json;
 
 use super::client::{Knock, chat, receipt, typing};
+use super::pump::End;
 use super::world::{Mode, Setup, World};
 
 #[test]
@@ -129,6 +130,45 @@ fn short_of_memory_the_largest_queues_go_first() {
     world.seats[0].core.set_pressure(Pressure::None, now);
     world.say(ann, "taken");
     assert_eq!(world.contents(ann).last().unwrap(), "taken");
+    world.finish();
+}
+
+#[test]
+fn short_of_memory_nobody_gets_a_page_of_the_past() {
+    let mut world = World::new(Setup::default());
+    let ann = world.enter(1, 1);
+    world.say(ann, "hello");
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::StopAccepting, now);
+    world.send(ann, &super::past::ask("newest", 0, 10));
+    assert_eq!(world.errors(ann), ["rate_limited"]);
+    world.seats[0].core.set_pressure(Pressure::None, now);
+    world.send(ann, &super::past::ask("newest", 0, 10));
+    assert_eq!(world.count(ann, "history"), 1);
+    world.finish();
+}
+
+/// What is under way cannot be taken back: with hardly any memory left it goes with its socket.
+#[test]
+fn short_of_memory_who_was_shed_and_takes_nothing_is_reset() {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.sockets[bob].room = Some(0);
+    world.say(ann, &"x".repeat(9_000));
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::RefuseSends, now);
+    world.wake(0);
+    world.settle();
+    // It has a moment to take the goodbye.
+    assert_eq!(world.end(bob), None);
+    world.advance(200);
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::RefuseSends, now);
+    world.wake(0);
+    world.settle();
+    assert_eq!(world.end(bob), Some(End::Reset));
+    world.seats[0].core.set_pressure(Pressure::None, now);
+    assert!(world.is_open(ann));
     world.finish();
 }
 
