@@ -120,7 +120,7 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Most shards that can be configured.
 pub const SHARDS_MAX: usize = 256;
 /// Message ids a shard leases at a time.
-pub const LEASE_IDS: u64 = 1 << 16;
+pub const LEASE_IDS: u64 = 128 * 1024;
 /// Plain HTTP requests under way at once, and how long one may take.
 pub const HTTP_REQUESTS_MAX: usize = 512;
 pub const HTTP_TIMEOUT_MS: u64 = 10_000;

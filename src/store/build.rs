@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sled::Batch;
-
 use crate::model::{ConversationId, Erasure, MessageId, Seq, UserId};
 use crate::node::journal::archive::role_code;
 use crate::node::journal::{Scan, SealedMark};
@@ -19,7 +17,7 @@ use super::error::{StoreError, ValueError};
 use super::gather::{DirectoryShare, Gathered, Share, gather};
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
-use super::pages::Pages;
+use super::pages::{Batch, Pages};
 use super::values::{self, Gone, ReplyCount, ToErase, ValueReader, ValueWriter, Why};
 
 /// A slice of work on the tree: its lock is the process's.
@@ -101,19 +99,20 @@ pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), S
             return Err(StoreError::Stopped);
         }
         let mut batch = Batch::default();
-        let mut bytes = 0;
-        while bytes < slice_bytes_max
+        while batch.bytes() < slice_bytes_max
             && let Some((key, value)) = changes.next()
         {
-            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
         let begun = Instant::now();
-        pages.apply(batch)?;
-        slice_bytes_max = match begun.elapsed() {
+        pages.put(batch)?;
+        let took = begun.elapsed();
+        // The wait for the disk says nothing about the tree's lock.
+        pages.settle()?;
+        slice_bytes_max = match took {
             took if took > SLICE_TIME_MAX => (slice_bytes_max / 2).max(SLICE_BYTES_MIN),
             _ => (slice_bytes_max * 2).min(SLICE_BYTES_MAX),
         };

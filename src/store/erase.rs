@@ -6,13 +6,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sled::Batch;
-
 use crate::model::ConversationId;
 
 use super::error::StoreError;
 use super::keys::{Day, Key, KeyReader, Kind};
-use super::pages::Pages;
+use super::pages::{Batch, Pages};
 use super::values::{self, Gone, ToErase};
 
 /// Keys that one slice removes: what sled rewrites for them is far less than one segment of its file.

@@ -11,8 +11,6 @@
 use std::collections::VecDeque;
 use std::io;
 
-use sled::Batch;
-
 use crate::model::{ConversationId, MessageId, Seq, Wall};
 use crate::node::journal::record;
 use crate::node::journal::{Tail, rewrite, scan};
@@ -21,7 +19,7 @@ use super::error::{StoreError, ValueError};
 use super::files::{self, SegmentDirectory};
 use super::keys::{Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
-use super::pages::{Pages, Pair};
+use super::pages::{Batch, Pages, Pair};
 use super::redaction::Redaction;
 use super::values::{self, ToErase, ValueReader, ValueWriter};
 

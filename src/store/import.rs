@@ -27,7 +27,7 @@ use super::error::{StoreError, ValueError};
 use super::files;
 use super::gather::{At, Gathered, gather};
 use super::keys::{Key, KeyReader, Kind};
-use super::pages::Pages;
+use super::pages::{Batch, Pages};
 use super::read::Shared;
 use super::salvage::Salvage;
 use super::values::{self, ValueReader, ValueWriter};
@@ -178,7 +178,7 @@ impl Building {
             return Err(StoreError::ImportGone { path: file_of(imports, import.number) });
         }
         pages.sync()?;
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let created = Key::new(Kind::Created).conversation(&import.conversation);
         batch.insert(created.into_bytes(), values::write_wall(import.at));
         let of_segment = seqs_key(self.pending.segment, &import.conversation);

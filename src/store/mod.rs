@@ -21,6 +21,7 @@ mod erasing;
 mod error;
 mod export;
 mod files;
+mod fold;
 mod gather;
 mod given;
 mod import;

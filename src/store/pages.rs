@@ -2,9 +2,10 @@
 //!
 //! sled's own flush does not survive a power loss (it is a `sync_file_range`), so a second descriptor
 //! on its file is fdatasynced behind it. sled also writes over segments of its file as soon as it has moved
-//! what was live in them, and believes the new place to be on disk: so the file is synced after every piece
-//! of work in which sled wrote, long before the next 8 MiB are full and the old place is taken. sled panics on some damaged files: that is caught at open and
-//! at reads, and told as an error. Values above its blob threshold would become files that nothing
+//! what was live in them, and believes the new place to be on disk: so it is flushed and synced after every
+//! [`UNSYNCED_BYTES_MAX`] that are put in, long before the next 8 MiB are full and the old place is taken. That
+//! also keeps the disk's queue short, in which the journal's syncs wait. sled panics on some damaged files: that is
+//! caught at open and at reads, and told as an error. Values above its blob threshold would become files that nothing
 //! syncs: values are at most a page, and `blobs/` is checked at open.
 
 use std::fs::{self, File, Permissions};
@@ -12,10 +13,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use sled::{Batch, IVec};
+use sled::IVec;
 
 use crate::node::journal::SealedMark;
 
@@ -28,21 +29,43 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// A handle of this process that was just dropped gives its lock back a moment later.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// Longer than two looks at a file's time are needed to tell two writes apart.
-const TICK: Duration = Duration::from_millis(50);
+/// sled writes up to five times as much.
+const UNSYNCED_BYTES_MAX: usize = 512 << 10;
+/// What a key costs in sled's file beside its bytes.
+const KEY_BYTES: usize = 64;
 
 #[derive(Debug)]
 pub struct Pages {
     tree: sled::Db,
     file: File,
-    settled: Mutex<Settled>,
+    /// Put in since the last sync.
+    unsynced_bytes: AtomicUsize,
 }
 
-/// When the file was written last, as far as it was looked at, and whether all of that is synced.
+/// Changes that are made at once.
 #[derive(Debug, Default)]
-struct Settled {
-    written: (i64, i64),
-    is_certain: bool,
+pub struct Batch {
+    changes: sled::Batch,
+    bytes: usize,
+}
+
+impl Batch {
+    pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        let (key, value) = (key.into(), value.into());
+        self.bytes += KEY_BYTES + key.len() + value.len();
+        self.changes.insert(key, value);
+    }
+
+    pub fn remove(&mut self, key: impl Into<IVec>) {
+        let key = key.into();
+        self.bytes += KEY_BYTES + key.len();
+        self.changes.remove(key);
+    }
+
+    /// About how much it adds to sled's file, what sled writes anew besides not counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A key with its value, as an iterator of sled gives them.
@@ -67,7 +90,7 @@ impl Pages {
         file.sync_data().map_err(OpenError::io("syncing", &path))?;
         let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
         check_no_blobs(directory)?;
-        let pages = Pages { tree, file, settled: Mutex::default() };
+        let pages = Pages { tree, file, unsynced_bytes: AtomicUsize::new(0) };
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;
         Ok(pages)
@@ -134,35 +157,37 @@ impl Pages {
 
     /// Puts a small batch in; on disk only after [`Pages::sync`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.tree.apply_batch(batch)?;
+        self.put(batch)?;
         self.settle()
+    }
+
+    /// The same without what must follow before the next batch: [`Pages::settle`].
+    pub fn put(&self, batch: Batch) -> Result<(), StoreError> {
+        self.unsynced_bytes.fetch_add(batch.bytes, Ordering::Relaxed);
+        Ok(self.tree.apply_batch(batch.changes)?)
     }
 
     pub fn insert(&self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
-        self.tree.insert(key, value)?;
-        self.settle()
+        let mut batch = Batch::default();
+        batch.insert(key.as_ref(), value);
+        self.apply(batch)
     }
 
-    /// Syncs the file if sled wrote to it since the last time. The file's time tells, but is coarse: a
-    /// write at about the time of the last look may not show in it.
-    fn settle(&self) -> Result<(), StoreError> {
-        let io = |source| StoreError::Io { what: "syncing pages", source };
-        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.file.metadata().map_err(io)?;
-        let written = (found.mtime(), found.mtime_nsec());
-        if settled.is_certain && settled.written == written {
-            return Ok(());
+    /// Syncs if much was put in since the last time.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        match self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_BYTES_MAX {
+            true => self.sync(),
+            false => Ok(()),
         }
-        let age = found.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        self.file.sync_data().map_err(io)?;
-        *settled = Settled { written, is_certain: age.is_some_and(|age| age > TICK) };
-        Ok(())
     }
 
     /// Everything that was put in is on disk when this returns.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.tree.flush()?;
-        self.file.sync_data().map_err(|source| StoreError::Io { what: "syncing pages", source })
+        let synced = self.file.sync_data();
+        synced.map_err(|source| StoreError::Io { what: "syncing pages", source })?;
+        self.unsynced_bytes.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     pub fn sealed(&self) -> Result<SealedMark, StoreError> {

@@ -16,7 +16,7 @@ use crate::model::{
 
 use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
-use super::page;
+use super::page::{self, PageEntry};
 use super::pages::guarded;
 use super::read::{ReadHandle, event_of, mark_of};
 use super::values::ValueReader;
@@ -37,6 +37,11 @@ impl Taken {
 
     fn is_full(&self) -> bool {
         self.is_cut || self.states.len() >= self.count_max
+    }
+
+    /// How many more may be wanted.
+    fn room(&self) -> usize {
+        self.count_max.saturating_sub(self.states.len())
     }
 
     fn take(&mut self, state: MessageState) {
@@ -191,11 +196,9 @@ impl ReadHandle {
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
             let entries = page::read(&page)?;
-            for entry in entries.iter().rev().filter(|entry| entry.message > gone) {
-                if entry.message <= pivot.0 && !taken.is_full() {
-                    taken.take(self.folded(conversation, entry)?);
-                }
-            }
+            let older = entries.iter().rev().filter(|entry| entry.message > gone);
+            let older = older.filter(|entry| entry.message <= pivot.0);
+            self.take(conversation, older.take(taken.room()).collect(), taken)?;
         }
         Ok(())
     }
@@ -222,10 +225,23 @@ impl ReadHandle {
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
             let entries = page::read(&page)?;
-            for entry in entries.iter().filter(|entry| entry.message > pivot.0) {
-                if !taken.is_full() {
-                    taken.take(self.folded(conversation, entry)?);
-                }
+            let newer = entries.iter().filter(|entry| entry.message > pivot.0);
+            self.take(conversation, newer.take(taken.room()).collect(), taken)?;
+        }
+        Ok(())
+    }
+
+    /// As many of these messages of one page as there is room for.
+    fn take(
+        &self,
+        conversation: &ConversationId,
+        entries: Vec<&PageEntry<'_>>,
+        taken: &mut Taken,
+    ) -> Result<(), StoreError> {
+        let touched = self.touched(conversation, entries.iter().copied())?;
+        for entry in entries {
+            if !taken.is_full() {
+                taken.take(self.folded(conversation, entry, &touched)?);
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use super::error::{StoreError, ValueError};
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::life::Lock;
 use super::overlay::Overlay;
-use super::page::{self, PageEntry};
+use super::page;
 use super::pages::{Pages, guarded};
 use super::values::{self, ValueReader};
 use super::watermark::Watermark;
@@ -199,7 +199,9 @@ impl ReadHandle {
         };
         let entries = page::read(&page)?;
         let entry = entries.iter().find(|entry| entry.message == id.0);
-        entry.map(|entry| self.folded(conversation, entry)).transpose()
+        let Some(entry) = entry else { return Ok(None) };
+        let touched = self.touched(conversation, [entry])?;
+        self.folded(conversation, entry, &touched).map(Some)
     }
 
     /// The event that began a message, as it was then. While its segment is being built the index may be
@@ -234,39 +236,6 @@ impl ReadHandle {
         let mut reader = ValueReader::new(&value)?;
         let (first_seq, last_message) = (Seq(reader.u64()?), reader.u64()?);
         Ok((id.0 <= last_message).then_some(first_seq))
-    }
-
-    /// A message's event with everything laid over it that happened since.
-    pub(super) fn folded(
-        &self,
-        conversation: &ConversationId,
-        entry: &PageEntry<'_>,
-    ) -> Result<MessageState, StoreError> {
-        let event = event_of(entry.record)?;
-        let mut state = MessageState::created(&event).ok_or(ValueError::Content)?;
-        let of_it = |kind: Kind| Key::new(kind).conversation(conversation).message(state.id);
-        let edit = self.pages().scan(&of_it(Kind::Edit)).next_back().transpose()?;
-        let deletion = self.pages().get(&of_it(Kind::Deletion))?;
-        let replies = self.pages().get(&of_it(Kind::ReplyCount))?;
-        let reactions = of_it(Kind::Reaction);
-        if let Some((_, value)) = edit {
-            let mut reader = ValueReader::new(&value)?;
-            state.edits = reader.u32()?.saturating_sub(1);
-            state.apply(&event_of(reader.rest())?);
-        }
-        if let Some(value) = deletion {
-            state.apply(&event_of(ValueReader::new(&value)?.rest())?);
-        }
-        if let Some(value) = replies {
-            state.reply_count = values::read_reply_count(&value)?.count;
-        }
-        for pair in self.pages().scan(&reactions) {
-            let (key, _) = pair?;
-            let mut reader = KeyReader::behind(&key, &reactions)?;
-            let emoji = reader.text()?.to_owned();
-            state.reactions.entry(emoji).or_default().insert(reader.user()?);
-        }
-        Ok(state)
     }
 }
 

@@ -4,8 +4,6 @@
 //! A page goes in one step that cannot be halved: what is left always begins behind what is marked as gone.
 //! The text in kept segments is queued for erasing in that same step.
 
-use sled::Batch;
-
 use crate::model::{ConversationId, Event, EventBody, MessageId, Seq, Tombstone, Wall};
 
 use super::erasing::Progress;
@@ -13,7 +11,7 @@ use super::error::StoreError;
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::overlay::Overlay;
 use super::page;
-use super::pages::Pages;
+use super::pages::{Batch, Pages};
 use super::read::event_of;
 use super::values::{self, Gone, ToErase, ValueReader, Why};
 

@@ -8,17 +8,15 @@
 
 use std::collections::VecDeque;
 
-use crossbeam_channel::Sender;
-use sled::Batch;
-
 use crate::model::{ConversationId, Erasure, Event, EventBody, Seq, UserId, Wall};
+use crossbeam_channel::Sender;
 
 use super::erasing::{self, Progress, Round};
 use super::error::StoreError;
 use super::files::SegmentDirectory;
 use super::keys::{Key, KeyReader, Kind};
 use super::page;
-use super::pages::Pages;
+use super::pages::{Batch, Pages};
 use super::read::{event_of, mark_of, wall_now};
 use super::redaction::Redaction;
 use super::values::{self, ValueReader};

@@ -63,8 +63,10 @@ const MARKS_EVERY_MS: u64 = 500;
 const BUCKETS_SWEPT_EVERY_MS: u64 = 60_000;
 /// When a client that met a server short of memory may try again.
 const OVERLOAD_RETRY_MS: u64 = 2_000;
-/// Records that wait for room in the log's ring before commands are refused.
-const TO_LOG_MAX: usize = 8 * 1024;
+/// Records that wait for a commit before commands are refused: more than a second of a core's work, for disks stall.
+const TO_LOG_MAX: usize = 64 * 1024;
+/// The same in bytes of text.
+const TO_LOG_BYTES_MAX: usize = 16 << 20;
 
 /// What of the settings a shard needs.
 #[derive(Debug, Clone)]
@@ -153,6 +155,8 @@ pub struct Shard {
     counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
+    /// Of texts in `to_log`.
+    pub(super) to_log_bytes: usize,
     pub(super) to_readers: VecDeque<LoadRequest>,
     /// For single sockets, and batches cut short, in order.
     pub(super) outputs: VecDeque<Output>,
@@ -220,6 +224,7 @@ impl Shard {
             effects: Vec::new(),
             counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
+            to_log_bytes: 0,
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
             admin_queue: VecDeque::new(),
@@ -336,7 +341,7 @@ impl Shard {
         if self.is_refusing {
             return Err(Refusal { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..OVERLOADED });
         }
-        if !self.is_accepting || self.to_log.len() > TO_LOG_MAX {
+        if !self.may_append() {
             return Err(STORAGE_UNAVAILABLE);
         }
         if self.settings.rate_limits == chat::RateLimits::Off {
@@ -361,6 +366,12 @@ impl Shard {
         })
     }
 
+    fn may_append(&self) -> bool {
+        self.is_accepting
+            && self.to_log.len() <= TO_LOG_MAX
+            && self.to_log_bytes <= TO_LOG_BYTES_MAX
+    }
+
     /// Runs the room's machine and carries out what it wants.
     fn with_chat(
         &mut self,
@@ -369,8 +380,8 @@ impl Shard {
         run: impl FnOnce(&mut Conversation, &mut Ids<'_>, &mut Vec<Effect>),
     ) {
         let mut effects = std::mem::take(&mut self.effects);
+        let may_append = self.may_append();
         if let Some(chat) = self.rooms[room].chat.as_mut() {
-            let may_append = self.is_accepting && self.to_log.len() <= TO_LOG_MAX;
             run(chat, &mut Ids { lease: &mut self.lease, may_append }, &mut effects);
         }
         for effect in effects.drain(..) {

@@ -54,10 +54,22 @@ pub(super) enum Reveal {
     },
 }
 
+fn text_bytes(record: &Record) -> usize {
+    match record {
+        Record::Event { event, .. } => match &event.body {
+            EventBody::Message(body) => body.content.len(),
+            EventBody::Edit { content, .. } => content.len(),
+            EventBody::Delete { .. } | EventBody::Reaction { .. } => 0,
+        },
+        Record::Mark { .. } | Record::Directory(_) | Record::Erased => 0,
+    }
+}
+
 impl Shard {
     /// Numbers a record, hands it to the log, and remembers what it will show.
     pub(super) fn log(&mut self, room: Option<usize>, record: Record, reveal: Reveal) {
         self.lsn += 1;
+        self.to_log_bytes += text_bytes(&record);
         self.to_log.push_back(ToLog::Append { lsn: self.lsn, record });
         if let Some(room) = room {
             self.rooms[room].under_way += 1;
@@ -77,6 +89,11 @@ impl Shard {
             _ => None,
         });
         self.handed = waiting.map_or(self.lsn, |first| first - 1);
+        let texts = self.to_log.iter().map(|mail| match mail {
+            ToLog::Append { record, .. } => text_bytes(record),
+            ToLog::Lease | ToLog::Stop => 0,
+        });
+        self.to_log_bytes = texts.sum();
     }
 
     /// Shows something as soon as everything decided up to now is durable.

@@ -8,8 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
-use sled::Batch;
-
 use crate::limits::ERASURE_GRACE_MS;
 use crate::model::{ConversationId, Erasure, Import, UserId, Wall};
 use crate::node::journal::Scan;
@@ -20,7 +18,7 @@ use super::super::gather::gather;
 use super::super::given;
 use super::super::import;
 use super::super::keys::{Key, KeyReader, Kind};
-use super::super::pages::Pages;
+use super::super::pages::{Batch, Pages};
 use super::super::salvage::Salvage;
 use super::super::values::{self, Gone, ValueReader, ValueWriter, Why};
 use super::super::verify::other_way_round;
