@@ -124,6 +124,8 @@ pub const TOKEN_KEYS_MAX: usize = 8;
 pub const MAILBOX_SLOTS: usize = 4096;
 /// Overflow of one ring, in bytes of batches.
 pub const MAILBOX_OVERFLOW_BYTES_MAX: usize = 8 << 20;
+/// The smallest `memory_limit`: with less the server would refuse everybody from its start.
+pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Most shards that can be configured.
 pub const SHARDS_MAX: usize = 256;
 /// Message ids a shard leases at a time.
@@ -138,6 +140,11 @@ pub const LINGER_MS: u64 = 2_000;
 pub const LINGER_SLOW_MS: u64 = 10_000;
 /// SIGTERM: everything is closed within this.
 pub const DRAIN_MS_MAX: u64 = 10_000;
+
+/// What a connection takes besides what `limits` bounds: its records, timers and places in tables.
+pub const CONNECTION_BYTES: usize = 4 * 1024;
+/// What the allocator and tables that have grown may keep when everybody has left again.
+pub const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// A token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -239,6 +246,16 @@ impl Limits {
             outbox_bytes: 64 << 20,
             ..Limits::DEFAULT
         }
+    }
+
+    /// Memory of all connections that have not finished their request, at most.
+    pub fn handshakes_bytes_max(&self) -> usize {
+        self.handshakes_pending * (self.handshake_bytes + CONNECTION_BYTES)
+    }
+
+    /// Memory of one socket, at most: a message that comes in, twice while its buffer grows, and what waits to be sent.
+    pub fn socket_bytes_max(&self) -> usize {
+        2 * self.message_bytes + self.outbox_bytes + self.message_bytes + CONNECTION_BYTES
     }
 
     /// Every relation that does not hold, as a sentence.

@@ -7,7 +7,7 @@ use clap::{ArgMatches, Command};
 use super::launch::{Launch, Mode, launch};
 use super::{flags, refuse, warn};
 use crate::config::{JwtKey, Mistake, Resolved, Sources, resolve};
-use crate::limits::SECRET_BYTES_MIN;
+use crate::limits::{MEMORY_BYTES_MIN, SECRET_BYTES_MIN};
 use crate::model::Access;
 
 const EXAMPLES: &str = "\
@@ -57,6 +57,11 @@ pub fn checked(sources: &Sources) -> Resolved {
     for sentence in super::server::store_settings(&resolved.settings).conflicts() {
         let origin = resolved.origin("disk_reserve");
         found.push(Mistake::new("disk_reserve", origin, sentence));
+    }
+    let memory = resolved.settings.memory_limit_bytes;
+    if (1..MEMORY_BYTES_MIN).contains(&memory) {
+        let sentence = "is 0 or at least 64MiB: the server would take nobody in";
+        found.push(Mistake::new("memory_limit", resolved.origin("memory_limit"), sentence));
     }
     resolved.add(found);
     if resolved.settings.access == Access::Open {

@@ -148,6 +148,7 @@ pub fn serve(
         hand_to_http,
         descriptors_max: descriptors_max(),
         http: http.heartbeat(),
+        memory_limit_bytes: settings.memory_limit_bytes,
     })
     .map_err(ServerError::Reactors)?;
     running.wait_until_ready();

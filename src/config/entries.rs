@@ -20,7 +20,7 @@ const fn bytes(min: u64, max: u64) -> Shape {
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-pub(super) static ENTRIES: [Entry; 30] = [
+pub(super) static ENTRIES: [Entry; 31] = [
     entry!(
         Server,
         Restart,
@@ -95,6 +95,14 @@ pub(super) static ENTRIES: [Entry; 30] = [
         drain_timeout_ms,
         count(0, DRAIN_MS_MAX),
         "After SIGTERM: how long closing the sockets may take"
+    ),
+    entry!(
+        Server,
+        Restart,
+        "memory_limit",
+        memory_limit_bytes,
+        bytes(0, 1024 * GIB),
+        "Memory that the process may use, if less than its control group and the machine allow; 0 is no limit of its own"
     ),
     entry!(
         Tokens,

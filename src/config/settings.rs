@@ -32,6 +32,8 @@ pub struct Settings {
     pub retention_days: u32,
     pub sled_cache_bytes: u64,
     pub drain_timeout_ms: u64,
+    /// 0: what the control group and the machine allow.
+    pub memory_limit_bytes: u64,
     pub wide_threshold: usize,
     pub max_session_s: u64,
     pub offline_grace_ms: u64,
@@ -119,6 +121,7 @@ impl Default for Settings {
             retention_days: 0,
             sled_cache_bytes: 64 << 20,
             drain_timeout_ms: 5_000,
+            memory_limit_bytes: 0,
             wide_threshold: 1_024,
             max_session_s: 24 * 3600,
             offline_grace_ms: 5_000,

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::sync::Notify;
 
+use super::memory;
 use super::ring::{Ring, RingSizes};
 use super::socket::Socket;
 use super::turn::{Pulse, Reactor, Shared};
@@ -163,6 +164,8 @@ pub struct Plan {
     pub descriptors_max: u64,
     /// The HTTP thread's sign of life: without one the process ends as well.
     pub http: Arc<Heartbeat>,
+    /// 0: what the control group and the machine allow.
+    pub memory_limit_bytes: u64,
 }
 
 /// The reactors at work.
@@ -176,7 +179,9 @@ pub struct Running {
 
 /// Starts a thread per core.
 pub fn start(plan: Plan) -> io::Result<Running> {
-    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max, http } = plan;
+    let memory_limit = memory::limit_bytes(plan.memory_limit_bytes);
+    let Plan { cores, wakers, reloadable, admissions, hand_to_http, descriptors_max, http, .. } =
+        plan;
     let shared = Arc::new(Shared {
         reloadable: ArcSwap::new(reloadable.clone()),
         reloads: AtomicU64::new(0),
@@ -210,7 +215,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
             .spawn(move || guarded(index, body))?;
         threads.push(thread);
     }
-    let watched = Watched { wakers: wakers.clone(), pulses: pulses.clone(), http };
+    let watched = Watched { wakers: wakers.clone(), pulses: pulses.clone(), http, memory_limit };
     watchdog::start(watched, shared.clone())?;
     Ok(Running { threads, shared, wakers, pulses, admissions })
 }

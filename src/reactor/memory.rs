@@ -1,16 +1,16 @@
 //! How much memory the process uses, and how much it may.
 
 use std::fs;
+use std::path::Path;
 
-/// The limit in bytes: the control group's, where one is set, or the machine's memory.
-pub fn limit_bytes() -> u64 {
-    let group = own_group().and_then(|group| {
-        let path = format!("/sys/fs/cgroup{}/memory.max", group.trim_end_matches('/'));
-        fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()
-    });
+/// The limit in bytes: the control group's or that of one around it, the machine's memory, or `own` (0: none),
+/// whichever is least.
+pub fn limit_bytes(own: u64) -> u64 {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().filter_map(group_limit).min();
     let machine = field("/proc/meminfo", "MemTotal:").map(|kib| kib * 1024);
-    let limits = [group, machine];
-    limits.into_iter().flatten().min().unwrap_or(u64::MAX)
+    let own = (own > 0).then_some(own);
+    [group, machine, own].into_iter().flatten().min().unwrap_or(u64::MAX)
 }
 
 /// Resident bytes that are the process's own, as the kernel counts them now.
@@ -18,10 +18,24 @@ pub fn used_bytes() -> Option<u64> {
     field("/proc/self/status", "RssAnon:").map(|kib| kib * 1024)
 }
 
-/// The process's group in the unified hierarchy (cgroups(7)).
-fn own_group() -> Option<String> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+/// What a line of `/proc/self/cgroup` (cgroups(7)) limits memory to: the unified hierarchy, or the first
+/// version's one for memory.
+fn group_limit(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, group) = rest.split_once(':')?;
+    let (root, file) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max"),
+        names if names.split(',').any(|name| name == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
+    // In a container the group may be named as the host sees it: what is not there is passed over.
+    let limit = |group: &Path| {
+        let path = Path::new(root).join(group).join(file);
+        fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()
+    };
+    Path::new(group.trim_start_matches('/')).ancestors().filter_map(limit).min()
 }
 
 /// A value in KiB of a file with lines like `Name:   123 kB`.
@@ -38,6 +52,16 @@ mod tests {
     #[test]
     fn this_process_uses_some_of_what_it_may() {
         let used = used_bytes().expect("Linux has /proc");
-        assert!(used > 0 && used < limit_bytes());
+        assert!(used > 0 && used < limit_bytes(0));
+        assert_eq!(limit_bytes(1 << 20), 1 << 20);
+    }
+
+    #[test]
+    fn other_controllers_and_groups_that_are_not_there_limit_nothing() {
+        for line in ["", "3:cpuset:/", "4:memory", "junk"] {
+            assert_eq!(group_limit(line), None, "{line}");
+        }
+        let (here, gone) = (group_limit("0::/"), group_limit("0::/no/such/group"));
+        assert_eq!(here, gone, "the root counts for both");
     }
 }

@@ -1,7 +1,7 @@
-//! Looks at every reactor, and at the HTTP thread, once a second. One that gave no sign of life for 15 s
+//! Looks at every reactor, and at the HTTP thread, once a second, and at the memory in use more often. One that gave no sign of life for 15 s
 //! is stuck: the process ends, with its name, and is started again by whoever runs it.
 //!
-//! It measures the memory in use as well. Its ring of the bell keeps the reactors' clocks read, so that a
+//! Its ring of the bell keeps the reactors' clocks read, so that a
 //! process that was stopped does not count the time (see [`super::clock`]).
 
 use std::io;
@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 use super::launch::{Waker, fatal};
 use super::memory;
 use super::turn::{Pulse, Shared};
+use crate::node::core::Pressure;
 use crate::telemetry::Heartbeat;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// How often memory is measured: a burst of large answers takes a hundred megabytes a second.
+const LOOKS: u32 = 10;
 const STALL: Duration = Duration::from_secs(15);
 
 /// What is watched.
@@ -22,6 +25,8 @@ pub struct Watched {
     pub wakers: Vec<Waker>,
     pub pulses: Vec<Arc<Pulse>>,
     pub http: Arc<Heartbeat>,
+    /// In bytes.
+    pub memory_limit: u64,
 }
 
 pub fn start(watched: Watched, shared: Arc<Shared>) -> io::Result<()> {
@@ -56,27 +61,45 @@ impl Seen {
     }
 }
 
+/// The memory in use, as the reactors are told of it.
+struct Memory {
+    limit: u64,
+    measured: u64,
+    percent: u64,
+}
+
+impl Memory {
+    /// `true` when reactors must act on it at once.
+    fn measure(&mut self, shared: &Shared) -> bool {
+        let Some(used) = memory::used_bytes() else { return false };
+        let before = std::mem::replace(
+            &mut self.percent,
+            used.saturating_mul(100).div_euclid(self.limit).min(255),
+        );
+        self.measured += 1;
+        shared.memory.store(self.measured << 8 | self.percent, Ordering::Relaxed);
+        Pressure::of(before.max(self.percent)) != Pressure::None
+    }
+}
+
 fn watch(watched: &Watched, shared: &Shared) {
-    let limit = memory::limit_bytes().max(1);
-    let mut measured = 0u64;
+    let mut memory = Memory { limit: watched.memory_limit.max(1), measured: 0, percent: 0 };
     let mut last = Instant::now();
     let mut reactors: Vec<Seen> = watched.pulses.iter().map(|_| Seen::new(last)).collect();
     let mut http = Seen::new(last);
     loop {
-        std::thread::sleep(EVERY);
+        for _ in 0..LOOKS {
+            std::thread::sleep(EVERY / LOOKS);
+            if memory.measure(shared) {
+                watched.wakers.iter().for_each(Waker::wake);
+            }
+        }
         let now = Instant::now();
         // This thread was stopped as well: the whole process was, not one thread.
         if now.duration_since(last) > EVERY * 3 {
             reactors.iter_mut().chain([&mut http]).for_each(|seen| seen.forgive(now));
         }
         last = now;
-        if let Some(used) = memory::used_bytes() {
-            measured += 1;
-            shared.memory.store(
-                measured << 8 | used.saturating_mul(100).div_euclid(limit).min(255),
-                Ordering::Relaxed,
-            );
-        }
         for (index, seen) in reactors.iter_mut().enumerate() {
             let pulse = &watched.pulses[index];
             let is_over = pulse.is_over.load(Ordering::Relaxed);

@@ -11,6 +11,7 @@ use loquat::node::ports::FromLog;
 use serde_json::json;
 
 use super::client::{Knock, chat, receipt, typing};
+use super::pump::End;
 use super::world::{Mode, Setup, World};
 
 #[test]
@@ -43,15 +44,16 @@ fn a_log_that_is_stuck_refuses_what_finds_no_room_and_loses_nothing() {
     let mut world = World::new(Setup { log_slots: 16, ..Setup::default() });
     let ann = world.enter(1, 1);
     world.log_mode = Mode::Stuck;
-    for n in 0..8_600 {
-        world.push(ann, &chat(&format!("{n}")));
+    let long = chat(&"x".repeat(10_000));
+    for _ in 0..1_800 {
+        world.push(ann, &long);
     }
     world.settle();
     let refused = world.errors(ann).len();
-    assert!((300..500).contains(&refused), "{refused}");
+    assert!((100..130).contains(&refused), "{refused}");
     world.log_mode = Mode::Auto;
     world.settle();
-    assert_eq!(world.contents(ann).len(), 8_600 - refused);
+    assert_eq!(world.contents(ann).len(), 1_800 - refused);
     world.say(ann, "again");
     assert_eq!(world.contents(ann).last().unwrap(), "again");
     world.finish();
@@ -129,6 +131,45 @@ fn short_of_memory_the_largest_queues_go_first() {
     world.seats[0].core.set_pressure(Pressure::None, now);
     world.say(ann, "taken");
     assert_eq!(world.contents(ann).last().unwrap(), "taken");
+    world.finish();
+}
+
+#[test]
+fn short_of_memory_nobody_gets_a_page_of_the_past() {
+    let mut world = World::new(Setup::default());
+    let ann = world.enter(1, 1);
+    world.say(ann, "hello");
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::StopAccepting, now);
+    world.send(ann, &super::past::ask("newest", 0, 10));
+    assert_eq!(world.errors(ann), ["rate_limited"]);
+    world.seats[0].core.set_pressure(Pressure::None, now);
+    world.send(ann, &super::past::ask("newest", 0, 10));
+    assert_eq!(world.count(ann, "history"), 1);
+    world.finish();
+}
+
+/// What is under way cannot be taken back: with hardly any memory left it goes with its socket.
+#[test]
+fn short_of_memory_who_was_shed_and_takes_nothing_is_reset() {
+    let mut world = World::new(Setup::default());
+    let (ann, bob) = (world.enter(1, 1), world.enter(2, 1));
+    world.sockets[bob].room = Some(0);
+    world.say(ann, &"x".repeat(9_000));
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::RefuseSends, now);
+    world.wake(0);
+    world.settle();
+    // It has a moment to take the goodbye.
+    assert_eq!(world.end(bob), None);
+    world.advance(200);
+    let now = world.now;
+    world.seats[0].core.set_pressure(Pressure::RefuseSends, now);
+    world.wake(0);
+    world.settle();
+    assert_eq!(world.end(bob), Some(End::Reset));
+    world.seats[0].core.set_pressure(Pressure::None, now);
+    assert!(world.is_open(ann));
     world.finish();
 }
 

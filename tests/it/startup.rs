@@ -93,6 +93,11 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_memory_limit_that_takes_nobody_in_is_refused() {
+    check(serve(&[("memory_limit", "1MiB")]), 2, &["memory_limit", "64MiB"]);
+}
+
+#[test]
 fn weak_secrets_are_refused_and_not_shown() {
     for weak in
         ["secret", "short-but-not-known", "django-insecure-0123456789012345678901234567890123"]

@@ -131,6 +131,7 @@ pub struct Core<S> {
     flush_at: Option<Mono>,
     has_warned_of_addresses: bool,
     pressure: Pressure,
+    shed_at: Mono,
     counters: Rc<CoreCounters>,
     survey: Survey,
     /// A completed write left something to do.
@@ -164,6 +165,7 @@ impl<S> Core<S> {
             flush_at: None,
             has_warned_of_addresses: false,
             pressure: Pressure::None,
+            shed_at: Mono(0),
             counters: Rc::default(),
             survey: Survey::default(),
             needs_turn: false,

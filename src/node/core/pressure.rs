@@ -8,11 +8,11 @@ use crate::node::connection::Phase;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     None,
-    /// 70 %: no new sockets (503).
+    /// 70 %: no new sockets (503), no pages of the past.
     StopAccepting,
     /// 80 %: the sockets with the most unsent bytes are closed (4100).
     Shed,
-    /// 90 %: commands that store something are refused as well.
+    /// 90 %: commands that store something are refused as well, and who was closed and takes nothing is reset.
     RefuseSends,
 }
 
@@ -30,6 +30,10 @@ impl Pressure {
 
 /// Sockets with fewer unsent bytes are never shed: closing them would give nothing back.
 const SHED_BYTES_MIN: usize = 4 * 1024;
+/// How long what was shed has to be given back before more is: the allocator takes a moment.
+const SHED_EVERY_MS: u64 = 1_000;
+/// The same when there is hardly any memory left.
+const CUT_EVERY_MS: u64 = 200;
 
 impl<S> Core<S> {
     /// New sockets are taken.
@@ -37,17 +41,40 @@ impl<S> Core<S> {
         self.pressure < Pressure::StopAccepting
     }
 
-    /// Called when the pressure was measured: about once a second.
+    /// Called when the pressure was measured: once a second, or ten times while there is some.
     pub fn set_pressure(&mut self, pressure: Pressure, now: Now) {
-        if pressure != self.pressure {
-            tracing::warn!(core = self.settings.index, from = ?self.pressure, to = ?pressure,
+        let before = std::mem::replace(&mut self.pressure, pressure);
+        if pressure != before {
+            tracing::warn!(core = self.settings.index, from = ?before, to = ?pressure,
                 "memory pressure changed");
         }
-        self.pressure = pressure;
+        self.shard.set_short(pressure >= Pressure::StopAccepting);
         self.shard.set_refusing(pressure == Pressure::RefuseSends);
-        if pressure >= Pressure::Shed {
+        if pressure < Pressure::Shed {
+            return;
+        }
+        let every_ms = if pressure == Pressure::RefuseSends { CUT_EVERY_MS } else { SHED_EVERY_MS };
+        if pressure > before || now.mono.since(self.shed_at) >= every_ms {
+            self.shed_at = now.mono;
             self.shard.shrink();
+            if pressure == Pressure::RefuseSends {
+                self.cut_who_goes(now);
+            }
             self.shed(now);
+        }
+    }
+
+    /// Sockets that were told to go and do not take what is under way keep their memory until they are reset.
+    fn cut_who_goes(&mut self, now: Now) {
+        let going: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| matches!(c.phase, Phase::Closing(_)))
+            .filter(|(_, c)| c.outbox.bytes() >= SHED_BYTES_MIN)
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        for slot in going {
+            self.abort(slot, now);
         }
     }
 

@@ -126,6 +126,8 @@ pub struct Shard {
     /// The log was told that no record follows.
     has_ended: bool,
     is_refusing: bool,
+    /// There is too little memory for large answers.
+    is_short: bool,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
     /// Questions about the past that are under way.
@@ -153,7 +155,8 @@ pub struct Shard {
     counters: Rc<CoreCounters>,
     /// For the log, in order; the core moves them into its ring.
     pub(super) to_log: VecDeque<ToLog>,
-    /// Of texts in `to_log`.
+    /// Bytes of text of each record in `to_log`, and of all of them.
+    pub(super) to_log_texts: VecDeque<u32>,
     pub(super) to_log_bytes: usize,
     pub(super) to_readers: VecDeque<LoadRequest>,
     /// For single sockets, and batches cut short, in order.
@@ -205,6 +208,7 @@ impl Shard {
             is_accepting: true,
             has_ended: false,
             is_refusing: false,
+            is_short: false,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
             questions: 0,
@@ -221,6 +225,7 @@ impl Shard {
             effects: Vec::new(),
             counters: Rc::default(),
             to_log: to_log.into_iter().collect(),
+            to_log_texts: VecDeque::new(),
             to_log_bytes: 0,
             to_readers: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -312,6 +317,11 @@ impl Shard {
                 chat.shrink();
             }
         }
+    }
+
+    /// Whether questions about the past are refused for want of memory.
+    pub fn set_short(&mut self, is_short: bool) {
+        self.is_short = is_short;
     }
 
     /// Whether commands that store something are refused for want of memory.

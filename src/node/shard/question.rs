@@ -98,7 +98,7 @@ impl Shard {
 
     /// A question about a conversation of this shard.
     pub fn question(&mut self, question: Question, to: AnswerTo) {
-        if self.questions >= QUESTIONS_MAX {
+        if self.is_short || self.questions >= QUESTIONS_MAX {
             to(Answer::Busy);
             return;
         }
@@ -129,7 +129,7 @@ impl Shard {
         if self.rooms[room].chat.as_ref().and_then(|chat| chat.user_of(session)).is_none() {
             return;
         }
-        if self.questions >= QUESTIONS_MAX {
+        if self.is_short || self.questions >= QUESTIONS_MAX {
             let reply = Reply::Error { refusal: BUSY, reference };
             self.tell(session, Told::Answer(reply));
             return;
@@ -276,6 +276,8 @@ impl Shard {
             return;
         }
         let reply = match answer {
+            // Memory has become short while the page was read.
+            Answer::History(_) if self.is_short => Reply::Error { refusal: BUSY, reference },
             Answer::History(mut page) => {
                 page.reference = reference;
                 Reply::History(page)

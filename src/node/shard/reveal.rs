@@ -69,7 +69,9 @@ impl Shard {
     /// Numbers a record, hands it to the log, and remembers what it will show.
     pub(super) fn log(&mut self, room: Option<usize>, record: Record, reveal: Reveal) {
         self.lsn += 1;
-        self.to_log_bytes += text_bytes(&record);
+        let text_bytes = text_bytes(&record);
+        self.to_log_texts.push_back(text_bytes as u32);
+        self.to_log_bytes += text_bytes;
         self.to_log.push_back(ToLog::Append { lsn: self.lsn, record });
         if let Some(room) = room {
             self.rooms[room].under_way += 1;
@@ -88,12 +90,10 @@ impl Shard {
             ToLog::Append { lsn, .. } => Some(*lsn),
             _ => None,
         });
-        self.handed = waiting.map_or(self.lsn, |first| first - 1);
-        let texts = self.to_log.iter().map(|mail| match mail {
-            ToLog::Append { record, .. } => text_bytes(record),
-            ToLog::Lease | ToLog::Stop => 0,
-        });
-        self.to_log_bytes = texts.sum();
+        let handed = waiting.map_or(self.lsn, |first| first - 1);
+        let texts = self.to_log_texts.drain(..(handed - self.handed) as usize);
+        self.to_log_bytes -= texts.map(|bytes| bytes as usize).sum::<usize>();
+        self.handed = handed;
     }
 
     /// Shows something as soon as everything decided up to now is durable.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -151,7 +151,12 @@ impl Client {
 
     /// The next thing that comes, whatever it is.
     pub async fn arrival(&mut self) -> Arrival {
-        let arrival = timeout(DEADLINE, self.incoming.recv()).await;
+        self.arrival_within(DEADLINE).await
+    }
+
+    /// The same, where it may take longer.
+    pub async fn arrival_within(&mut self, patience: Duration) -> Arrival {
+        let arrival = timeout(patience, self.incoming.recv()).await;
         let Ok(Some(arrival)) = arrival else {
             let tail: Vec<&str> = self.tail.iter().map(String::as_str).collect();
             panic!("{}: nothing comes any more after\n  {}", self.name, tail.join("\n  "));

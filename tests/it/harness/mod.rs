@@ -6,6 +6,7 @@ pub mod admin;
 pub mod client;
 pub mod exposition;
 pub mod fake;
+pub mod faults;
 pub mod process;
 pub mod raw;
 pub mod server;
@@ -13,6 +14,7 @@ pub mod token;
 pub mod witness;
 
 pub use client::{Client, What, all_see, all_settled, is_like};
+pub use faults::{Faults, Files};
 pub use process::DEADLINE;
 pub use raw::Raw;
 pub use server::{Server, Session};

@@ -127,6 +127,7 @@ pub struct Process {
     exited: Option<ExitStatus>,
     /// Whether somebody has looked at the output after the end.
     checked: bool,
+    may_panic: bool,
 }
 
 impl Process {
@@ -135,7 +136,7 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let stdout = collect(child.stdout.take().expect("it is piped"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        Process { child, stdout, stderr, secrets, exited: None, checked: false }
+        Process { child, stdout, stderr, secrets, exited: None, checked: false, may_panic: false }
     }
 
     pub fn pid(&self) -> Pid {
@@ -184,9 +185,18 @@ impl Process {
         kill_process(self.pid(), signal).expect("the process is a child that was not reaped");
     }
 
+    /// A panic in its output is what a test wanted.
+    pub fn may_panic(&mut self) {
+        self.may_panic = true;
+    }
+
     /// Waits for its end, which must come by itself.
     pub fn exited(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
+        self.exited_within(DEADLINE)
+    }
+
+    pub fn exited_within(&mut self, patience: Duration) -> ExitStatus {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.try_exited() {
                 return status;
@@ -241,7 +251,7 @@ impl Process {
         if let Some(line) = self.secrets.leak(lines.map(String::as_str)) {
             return Some(format!("something secret was printed: {line}"));
         }
-        let panics = |line: &&String| line.contains("panicked at");
+        let panics = |line: &&String| !self.may_panic && line.contains("panicked at");
         err.lines.iter().find(panics).map(|line| format!("the process panicked: {line}"))
     }
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::admin::Admin;
 use super::client::Client;
+use super::faults::Faults;
 use super::process::{Process, Secrets};
 use super::raw::Raw;
 use super::token::{Person, SECRET, nameless};
@@ -136,6 +137,14 @@ impl Server {
         Server::launch(loquat_through(wrapper, &settings), settings, directory)
     }
 
+    /// A server that will meet what `faults` says, until its next start.
+    pub fn faulty(faults: &Faults, changes: &[(&str, &str)]) -> Server {
+        let wrapper = faults.wrapper();
+        let server = Server::through(&wrapper.each_ref().map(String::as_str), changes);
+        assert!(faults.are_loaded(), "the library of faults was not loaded");
+        server
+    }
+
     /// A second `serve` with the same settings on the same data.
     pub fn another(&self) -> Command {
         loquat(&["serve"], &self.settings)
@@ -199,6 +208,16 @@ impl Server {
         self.process.try_exited().is_none()
     }
 
+    /// Its threads are made to panic, which is no mistake of the server's then.
+    pub fn may_panic(&mut self) {
+        self.process.may_panic();
+    }
+
+    /// Waits for its end, which may take longer than other things.
+    pub fn exited_within(&mut self, patience: std::time::Duration) -> ExitStatus {
+        self.process.exited_within(patience)
+    }
+
     /// Changes a setting for the next start.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -234,6 +253,16 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
         1024 * kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("VmRSS has kB")
+    }
+
+    /// What looks up the resident memory that is the server's own, in bytes, as long as it runs.
+    pub fn own_bytes(&self) -> impl Fn() -> Option<u64> + Send + 'static + use<> {
+        let path = format!("/proc/{}/status", self.process.pid());
+        move || {
+            let status = std::fs::read_to_string(&path).ok()?;
+            let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+            Some(1024 * kib.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?)
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -311,6 +340,13 @@ impl Server {
     /// The same, where it may no longer listen.
     pub async fn try_raw(&self) -> std::io::Result<Raw> {
         tokio::net::TcpStream::connect(self.address).await.map(Raw::over)
+    }
+
+    /// Whether a socket on this path is let in now.
+    pub async fn connect_if_it_may(&self, path: &str) -> bool {
+        let Ok(mut raw) = self.try_raw().await else { return false };
+        raw.write(format!("{}\r\n", super::raw::request(path, &[])).as_bytes()).await;
+        raw.head().await.is_some_and(|head| head.status == 101)
     }
 
     /// A raw connection that is a WebSocket in this conversation, after its own status.
