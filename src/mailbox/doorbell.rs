@@ -29,7 +29,7 @@ impl Doorbell {
 
     /// Receiver: about to sleep. Look at the rings again before doing so.
     pub fn park(&self) -> Ticket {
-        // A swap, so that it follows whatever a sender's swap has written: loom proves no less.
+        // A swap follows whatever a sender's swap has written. The fence should be enough; loom's model does not show it.
         self.parked.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         Ticket(())
