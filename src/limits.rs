@@ -55,6 +55,10 @@ pub const RESTORE_FREE_BYTES_MIN: u64 = 64 << 20;
 /// What a command that asks the admin port takes of an answer, and how long it waits for one to begin.
 pub const ADMIN_ANSWER_BYTES_MAX: u64 = 4 << 20;
 pub const ADMIN_ANSWER_MS: u64 = 10_000;
+/// `loquat import`: how long all lines of a file may be sorted and checked after the last of them was sent, and how
+/// long it is tried again while the server is busy with the import before.
+pub const IMPORT_ANSWER_MS: u64 = 600_000;
+pub const IMPORT_RETRY_MS: u64 = 60_000;
 /// A client that takes or sends nothing of an export or import for so long is cut.
 pub const TRANSFER_STALL_MS: u64 = 30_000;
 /// Users that a list in a frame names at most; the count beside it is whole.

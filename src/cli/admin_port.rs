@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use clap::ArgMatches;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode, header};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -101,33 +102,69 @@ impl AdminPort {
 
     async fn ask(&self, path: &str) -> Result<Incoming, AdminError> {
         let address = self.address;
-        let silent = |_| AdminError::Silent(address);
-        let broken = |error: hyper::Error| AdminError::Broken(error.to_string());
-        let stream = timeout(ANSWER, TcpStream::connect(address)).await.map_err(silent)?;
-        let stream = stream.map_err(|source| AdminError::Unreachable { address, source })?;
-        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(broken)?;
-        // An error of the connection shows in what is read from it.
-        drop(tokio::spawn(async { drop(connection.await) }));
-        let request = Request::get(path)
-            .header(header::HOST, address.to_string())
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
-            .body(Body::empty())
-            .map_err(|error| AdminError::Broken(error.to_string()))?;
-        let answer = timeout(2 * STALL, sender.send_request(request)).await.map_err(silent)?;
-        let answer = answer.map_err(broken)?;
+        let mut sender = self.connect().await?;
+        let request = self.request(Method::GET, path, Body::empty())?;
+        let answer = timeout(2 * STALL, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| AdminError::Silent(address))?.map_err(broken)?;
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
             StatusCode::UNAUTHORIZED => Err(AdminError::Token(address)),
             StatusCode::NOT_FOUND => Err(AdminError::Unknown(address)),
             status => {
-                let text = timeout(ANSWER, answer.into_body().collect()).await.map_err(silent)?;
-                let text = text.map_err(broken)?.to_bytes();
-                let text = String::from_utf8_lossy(&text).chars().take(300).collect();
+                let text = self.text_of(answer.into_body()).await?.chars().take(300).collect();
                 Err(AdminError::Refused { status, text })
             }
         }
     }
+
+    /// For one request, with a body of this kind.
+    pub async fn connect<B>(&self) -> Result<SendRequest<B>, AdminError>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let address = self.address;
+        let stream = timeout(ANSWER, TcpStream::connect(address)).await;
+        let stream = stream.map_err(|_| AdminError::Silent(address))?;
+        let stream = stream.map_err(|source| AdminError::Unreachable { address, source })?;
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(broken)?;
+        // An error of the connection shows in what is read from it.
+        drop(tokio::spawn(async { drop(connection.await) }));
+        Ok(sender)
+    }
+
+    pub fn request<B>(
+        &self,
+        method: Method,
+        path: &str,
+        body: B,
+    ) -> Result<Request<B>, AdminError> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.address.to_string())
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
+            .body(body)
+            .map_err(|error| AdminError::Broken(error.to_string()))
+    }
+
+    /// All of a short answer.
+    pub async fn text_of(&self, body: Incoming) -> Result<String, AdminError> {
+        let body = Limited::new(body, ADMIN_ANSWER_BYTES_MAX as usize);
+        let all = timeout(ANSWER, body.collect()).await;
+        let all = all.map_err(|_| AdminError::Silent(self.address))?;
+        let all = all.map_err(|error| AdminError::Broken(error.to_string()))?;
+        Ok(String::from_utf8_lossy(&all.to_bytes()).into_owned())
+    }
+
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+}
+
+pub fn broken(error: hyper::Error) -> AdminError {
+    AdminError::Broken(error.to_string())
 }
 
 /// A server that listens everywhere is asked on this machine.

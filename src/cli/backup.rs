@@ -110,7 +110,7 @@ fn into_file(port: &AdminPort, path: &Path) -> Taken {
 }
 
 fn copy(port: &AdminPort, to: &mut dyn Write) -> Taken {
-    let mut progress = Progress::new("backup");
+    let mut progress = Progress::new("copying");
     let mut wrote = Ok(());
     let answer = port.open("/admin/backup")?;
     let copied = BackupReader::new(Tee { answer, to, wrote: &mut wrote }).and_then(|reader| {

@@ -1,5 +1,5 @@
-//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`, `backup`, `restore`, `top`, `completions` and
-//! `man`. One file each, or one folder.
+//! The commands: `demo`, `serve`, `token`, `check-config`, `verify`, `backup`, `restore`, `import`, `top`,
+//! `completions` and `man`. One file each, or one folder.
 //!
 //! Exit codes: 0 it went well, 1 it failed while running, 2 the settings or the command line are
 //! wrong. Results go to stdout, everything else to stderr; no secret goes anywhere.
@@ -12,6 +12,7 @@ mod demo;
 mod demo_secret;
 mod erasure;
 mod flags;
+mod import;
 mod launch;
 mod manual;
 mod metrics;
@@ -23,6 +24,7 @@ mod server;
 mod signing;
 mod token;
 mod top;
+mod upload;
 mod verify;
 
 pub use demo::DemoUser;
@@ -81,6 +83,7 @@ fn command() -> Command {
         .subcommand(verify::command())
         .subcommand(backup::command())
         .subcommand(restore::command())
+        .subcommand(import::command())
         .subcommand(top::command())
         .subcommand(manual::completions())
         .subcommand(manual::man())
@@ -95,6 +98,7 @@ fn dispatch(matches: &ArgMatches) -> ExitCode {
         Some(("verify", matches)) => verify::run(matches),
         Some(("backup", matches)) => backup::run(matches),
         Some(("restore", matches)) => restore::run(matches),
+        Some(("import", matches)) => import::run(matches),
         Some(("top", matches)) => top::run(matches),
         Some(("completions", matches)) => manual::run_completions(matches),
         Some(("man", matches)) => manual::run_man(matches),

@@ -10,11 +10,11 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::progress::Progress;
+use super::progress::{Progress, size};
 use super::server::STORE;
 use super::{flags, print, refuse, say, warn};
 use crate::config::resolve;
-use crate::store::{OpenError, Rebuild, Rebuilt, Report, rebuild, verify_watched};
+use crate::store::{OpenError, Rebuild, RebuildStage, Rebuilt, Report, rebuild, verify_watched};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,10 +79,8 @@ pub fn tell(store: &Path) -> ExitCode {
 }
 
 fn make_anew(job: &Rebuild) -> ExitCode {
-    let mut progress = Progress::new("reading");
-    let outcome = rebuild(job, &mut |conversations, events| {
-        progress.tell(|| format!("{conversations} conversations, {events} events"));
-    });
+    let mut progress = Progress::new("copying");
+    let outcome = rebuild(job, &mut |stage| show(&mut progress, stage));
     progress.end();
     let rebuilt = match outcome {
         Ok(rebuilt) => rebuilt,
@@ -102,6 +100,23 @@ fn make_anew(job: &Rebuild) -> ExitCode {
             ExitCode::from(DAMAGE)
         }
         Err(error) => not_done(&error),
+    }
+}
+
+fn show(progress: &mut Progress, stage: RebuildStage) {
+    match stage {
+        RebuildStage::Copying { bytes } => {
+            progress.turn_to("copying");
+            progress.tell(|| format!("{} of pages", size(bytes)));
+        }
+        RebuildStage::Journal { segment, segments } => {
+            progress.turn_to("reading");
+            progress.tell(|| format!("segment {segment} of {segments}"));
+        }
+        RebuildStage::Writing { conversations, events } => {
+            progress.turn_to("writing");
+            progress.tell(|| format!("{conversations} conversations, {events} events"));
+        }
     }
 }
 

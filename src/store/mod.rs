@@ -66,7 +66,7 @@ pub use open::{Opened, Replayed, Store};
 pub use overlay::Progress;
 pub use pair::read_pair;
 pub use read::{RECENT_MAX, ReadHandle};
-pub use rebuild::{Rebuild, Rebuilt, rebuild};
+pub use rebuild::{Rebuild, Rebuilt, Stage as RebuildStage, rebuild};
 pub use running::{Ended, Fatal, Orders, Running, ShardEnds, ShardPorts, StoreCounters};
 pub use settings::StoreSettings;
 pub use sizes::{SizeHandle, Sizes};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use loquat::model::*;
 use loquat::node::ports::Record;
-use loquat::store::{Missing, OpenError, Rebuild, Rebuilt, Store, rebuild, verify};
+use loquat::store::{Missing, OpenError, Rebuild, RebuildStage, Rebuilt, Store, rebuild, verify};
 
 use crate::plan::{CONVERSATIONS, Plan, Sum};
 use crate::rig::{conversation, message, settings, start, stop, user};
@@ -111,11 +111,24 @@ fn made_anew(store: &Path, backup: Option<&Path>, into: &Path) -> Rebuilt {
     let before = contents(store);
     let (store_path, backup) = (store.to_owned(), backup.map(Path::to_owned));
     let job = Rebuild { store: store_path, backup, into: into.to_owned() };
-    let rebuilt = rebuild(&job, &mut |_, _| {}).unwrap();
+    let mut stages = Vec::new();
+    let rebuilt = rebuild(&job, &mut |stage| stages.push(stage)).unwrap();
+    assert!(are_in_order(&stages), "{stages:?}");
     assert!(contents(store) == before, "the old store was changed");
     let report = verify(into).unwrap();
     assert!(report.is_whole(), "{report:?}");
     rebuilt
+}
+
+/// First copies, then the journal, as often as it is needed, then what is written, which only grows.
+fn are_in_order(stages: &[RebuildStage]) -> bool {
+    let rank = |stage: &RebuildStage| match *stage {
+        RebuildStage::Copying { .. } => (0, 0),
+        RebuildStage::Journal { .. } => (1, 0),
+        RebuildStage::Writing { conversations, .. } => (2, conversations),
+    };
+    let ends_well = matches!(stages.last(), Some(RebuildStage::Writing { .. }));
+    ends_well && stages.is_sorted_by_key(rank)
 }
 
 /// Everything of the plan is there, and a life can begin; events of `lost` apart.
@@ -370,15 +383,15 @@ fn a_backup_of_another_store_and_a_target_that_is_not_empty_are_refused() {
     let (other, into) = (place.path().join("other"), place.path().join("into"));
     write(&other, (1..=20).map(|seq| message(1, seq, seq, seq - 1, "of another server")));
     let job = Rebuild { store: origin.store(), backup: Some(other.clone()), into: into.clone() };
-    let error = rebuild(&job, &mut |_, _| {}).unwrap_err();
+    let error = rebuild(&job, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("another store"), "{error}");
     // What was begun is no store.
     assert!(matches!(Store::open(&into, settings()), Err(OpenError::NotAStore { .. })));
     let job = Rebuild { backup: None, ..job };
-    assert!(matches!(rebuild(&job, &mut |_, _| {}), Err(OpenError::NotEmpty { .. })));
+    assert!(matches!(rebuild(&job, &mut |_| {}), Err(OpenError::NotEmpty { .. })));
     let opened = Store::open(&other, settings()).unwrap();
     let job = Rebuild { store: other, into: place.path().join("elsewhere"), backup: None };
-    assert!(matches!(rebuild(&job, &mut |_, _| {}), Err(OpenError::Locked { .. })));
+    assert!(matches!(rebuild(&job, &mut |_| {}), Err(OpenError::Locked { .. })));
     drop(opened);
 }
 

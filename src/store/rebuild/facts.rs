@@ -22,8 +22,8 @@ use super::super::pages::{Batch, Pages};
 use super::super::salvage::Salvage;
 use super::super::values::{self, Gone, ValueReader, ValueWriter, Why};
 use super::super::verify::other_way_round;
-use super::Sources;
 use super::source::Source;
+use super::{Sources, Told};
 
 /// Kinds that are taken over as they are.
 const KINDS: [Kind; 7] = [
@@ -146,7 +146,7 @@ pub fn put(
     new: &Pages,
     sources: &mut Sources,
     known: &mut Known,
-    notes: &mut Vec<String>,
+    told: &mut Told<'_>,
 ) -> Result<(), OpenError> {
     let lost = damaged_kinds(sources).map_err(super::failed)?;
     if !lost.is_empty() {
@@ -155,7 +155,7 @@ pub fn put(
                 take_over(new, backup, kind, Some(known)).map_err(super::failed)?;
             }
         }
-        replay(new, sources, (known, 0), notes)?;
+        replay(new, sources, (known, 0), told)?;
     }
     if let Some(store) = &sources.store {
         for kind in KINDS {
@@ -165,7 +165,7 @@ pub fn put(
             take_over(new, store, kind, None).map_err(super::failed)?;
         }
         let sealed = store.mark.commit;
-        replay(new, sources, (known, sealed), notes)?;
+        replay(new, sources, (known, sealed), told)?;
     }
     let mut rest = || {
         index(new)?;
@@ -235,12 +235,12 @@ fn replay(
     new: &Pages,
     sources: &mut Sources,
     (known, behind): (&Known, u64),
-    notes: &mut Vec<String>,
+    told: &mut Told<'_>,
 ) -> Result<(), OpenError> {
     let never = AtomicBool::new(false);
-    let mut untold = Vec::new();
+    let mut again = Told { notes: Vec::new(), watch: &mut *told.watch };
     for journal in sources.backup_journal.as_mut().into_iter().chain([&mut sources.journal]) {
-        journal.each(&mut untold, |_, scan| {
+        journal.each(&mut again, |_, scan| {
             let commits = scan.commits.iter().filter(|commit| commit.head.commit > behind);
             let scan = Scan { commits: commits.copied().collect(), ..*scan };
             let last = scan.commits.last().map_or(Wall(0), |last| last.head.at);
@@ -251,8 +251,9 @@ fn replay(
             build::put_directory(new, &gathered, &never)
         })?;
     }
-    untold.retain(|what| !notes.contains(what));
-    notes.append(&mut untold);
+    let Told { notes: mut untold, .. } = again;
+    untold.retain(|what| !told.notes.contains(what));
+    told.notes.append(&mut untold);
     Ok(())
 }
 

@@ -119,8 +119,32 @@ impl Sources {
     }
 }
 
-/// Told now and then how many conversations and events are done.
-pub type Watch<'a> = &'a mut dyn FnMut(u64, u64);
+/// How far a rebuild is. Stages come in this order; the journal is read more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Bytes of a file of pages.
+    Copying {
+        bytes: u64,
+    },
+    Journal {
+        segment: usize,
+        segments: usize,
+    },
+    /// What is done of the new store.
+    Writing {
+        conversations: u64,
+        events: u64,
+    },
+}
+
+/// Told now and then how far it is.
+pub type Watch<'a> = &'a mut dyn FnMut(Stage);
+
+/// What is told on the way: for the report, and about how far it is.
+pub struct Told<'a> {
+    pub notes: Vec<String>,
+    pub watch: Watch<'a>,
+}
 
 pub fn rebuild(job: &Rebuild, watch: Watch<'_>) -> Result<Rebuilt, OpenError> {
     let _locks = [check(&job.store)?, job.backup.as_deref().map(check).transpose()?.flatten()];
@@ -132,10 +156,10 @@ pub fn rebuild(job: &Rebuild, watch: Watch<'_>) -> Result<Rebuilt, OpenError> {
     let salvage = job.into.join("salvage");
     files::create_directory(&salvage).map_err(OpenError::io("creating", &salvage))?;
     check_space(job)?;
-    let mut notes = Vec::new();
-    let mut sources = open(job, &salvage, &mut notes)?;
+    let mut told = Told { notes: Vec::new(), watch };
+    let mut sources = open(job, &salvage, &mut told)?;
     let new = Pages::open(&job.into.join("pages"), CACHE_BYTES)?;
-    let (mut rebuilt, leased_to) = fill(&new, &mut sources, (notes, watch))?;
+    let (mut rebuilt, leased_to) = fill(&new, &mut sources, told)?;
     let epoch = rebuilt.is_same_epoch.then(|| Life::epoch_of(&job.store)).flatten();
     rebuilt.is_same_epoch = epoch.is_some();
     finish(&new, &sources, leased_to).map_err(failed)?;
@@ -176,44 +200,50 @@ fn bytes_in(directory: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
 }
 
-fn open(job: &Rebuild, salvage: &Path, notes: &mut Vec<String>) -> Result<Sources, OpenError> {
-    let mut pages = |store: &Path, name| -> Result<Option<Source>, OpenError> {
-        let to = salvage.join(if name == "the pages" { "pages" } else { "backup-pages" });
-        Ok(match open_copy(store, &to, name)? {
-            Ok(source) => Some(source),
-            Err(what) => {
-                notes.push(what);
-                None
-            }
-        })
-    };
-    let store = pages(&job.store, "the pages")?;
+fn open(job: &Rebuild, salvage: &Path, told: &mut Told<'_>) -> Result<Sources, OpenError> {
+    let store = pages(&job.store, &salvage.join("pages"), "the pages", told)?;
     let backup = match &job.backup {
-        Some(backup) => pages(backup, "the backup's pages")?,
+        Some(backup) => pages(backup, &salvage.join("backup-pages"), "the backup's pages", told)?,
         None => None,
     };
-    let journal = Journal::read(&job.store, &salvage.join("journal"), false, notes)?;
+    let journal = Journal::read(&job.store, &salvage.join("journal"), false, told)?;
     let backup_journal = match &job.backup {
-        Some(backup) => Some(Journal::read(backup, &salvage.join("backup-journal"), true, notes)?),
+        Some(backup) => Some(Journal::read(backup, &salvage.join("backup-journal"), true, told)?),
         None => None,
     };
     let imports = job.store.join("imports");
     for source in store.iter().chain([&journal.pages]) {
         if let Err(error) = import::build_staged(&source.pages, &journal.pages.pages, &imports) {
-            notes.push(format!("an import that was on its way: {error}"));
+            told.notes.push(format!("an import that was on its way: {error}"));
         }
     }
     Ok(Sources { store, journal, backup, backup_journal })
+}
+
+/// A copy of a store's pages; why there is none is noted.
+fn pages(
+    store: &Path,
+    to: &Path,
+    name: &'static str,
+    told: &mut Told<'_>,
+) -> Result<Option<Source>, OpenError> {
+    Ok(match open_copy(store, to, name, told)? {
+        Ok(source) => Some(source),
+        Err(what) => {
+            told.notes.push(what);
+            None
+        }
+    })
 }
 
 /// Everything but the mark; gives what came of it, and up to where ids are leased.
 fn fill(
     new: &Pages,
     sources: &mut Sources,
-    (mut notes, watch): (Vec<String>, Watch<'_>),
+    mut told: Told<'_>,
 ) -> Result<(Rebuilt, u64), OpenError> {
     let mut known = Known::of(sources).map_err(failed)?;
-    facts::put(new, sources, &mut known, &mut notes)?;
+    facts::put(new, sources, &mut known, &mut told)?;
     let last_commit = sources.last_commit();
     let spans = facts::spans(new, sources, last_commit).map_err(failed)?;
     let (sources, known) = (&*sources, &known);
@@ -233,9 +263,11 @@ fn fill(
         rebuilt.events += outcome.events;
         rebuilt.lost.extend(outcome.lost);
         last_message = last_message.max(outcome.last_message);
-        watch(rebuilt.conversations, rebuilt.events);
+        let Rebuilt { conversations, events, .. } = rebuilt;
+        (told.watch)(Stage::Writing { conversations, events });
     }
     facts::first_sends(new, sources, known).map_err(failed)?;
+    let mut notes = told.notes;
     notes.extend(sources.all().filter_map(Source::damage));
     let lost_commits = sources.lost_commits();
     for (from, to) in lost_commits.iter().flatten() {

@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -18,8 +19,11 @@ use super::super::keys::Kind;
 use super::super::pages::{Pages, guarded};
 use super::super::salvage::Salvage;
 use super::super::values::ValueReader;
+use super::{Stage, Told};
 
 const CACHE_BYTES: u64 = 32 << 20;
+/// Copied between two words about how far it is.
+const COPY_PIECE_BYTES: u64 = 16 << 20;
 
 /// Pages that are read, and what of them could not be.
 pub struct Source {
@@ -101,6 +105,7 @@ pub fn open_copy(
     store: &Path,
     to: &Path,
     name: &'static str,
+    told: &mut Told<'_>,
 ) -> Result<Result<Source, String>, OpenError> {
     let from = store.join("pages");
     if !Pages::file_of(&from).exists() {
@@ -108,7 +113,8 @@ pub fn open_copy(
     }
     let mut reason = String::new();
     for without_snapshot in [false, true] {
-        copy(&from, to, without_snapshot).map_err(OpenError::io("copying pages to", to))?;
+        let copied = copy(&from, to, without_snapshot, told);
+        copied.map_err(OpenError::io("copying pages to", to))?;
         match Pages::open(to, CACHE_BYTES) {
             Ok(pages) => return Ok(Ok(Source::new(name, pages, name == "the backup's pages"))),
             Err(OpenError::Pages { reason: why, .. }) => reason = why,
@@ -118,7 +124,7 @@ pub fn open_copy(
     Ok(Err(format!("{name} do not open: {reason}")))
 }
 
-fn copy(from: &Path, to: &Path, without_snapshot: bool) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, without_snapshot: bool, told: &mut Told<'_>) -> io::Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;
     }
@@ -128,10 +134,24 @@ fn copy(from: &Path, to: &Path, without_snapshot: bool) -> io::Result<()> {
         let name = entry.file_name();
         let is_snapshot = name.to_string_lossy().starts_with("snap");
         if entry.file_type()?.is_file() && !(is_snapshot && without_snapshot) {
-            fs::copy(entry.path(), to.join(name))?;
+            copy_file(&entry.path(), &to.join(name), told)?;
         }
     }
     Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path, told: &mut Told<'_>) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let mut bytes = 0;
+    loop {
+        let copied = io::copy(&mut from.by_ref().take(COPY_PIECE_BYTES), &mut to)?;
+        bytes += copied;
+        (told.watch)(Stage::Copying { bytes });
+        if copied == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// What is left of a journal.
@@ -150,7 +170,7 @@ impl Journal {
         store: &Path,
         to: &Path,
         is_backup: bool,
-        notes: &mut Vec<String>,
+        told: &mut Told<'_>,
     ) -> Result<Journal, OpenError> {
         let name = if is_backup { "the backup's journal" } else { "the journal" };
         let segments = SegmentDirectory::new(store.join("journal"));
@@ -158,32 +178,34 @@ impl Journal {
         let mut journal =
             Journal { pages, runs: Vec::new(), leased_to: 0, last_segment: 0, segments };
         let never = AtomicBool::new(false);
-        journal.each(notes, |pages, scan| build::build(pages, scan, &never))?;
+        journal.each(told, |pages, scan| build::build(pages, scan, &never))?;
         Ok(journal)
     }
 
     /// Each segment with what is good of it, oldest first.
     pub fn each(
         &mut self,
-        notes: &mut Vec<String>,
+        told: &mut Told<'_>,
         mut take: impl FnMut(&Pages, &Scan<'_>) -> Result<(), StoreError>,
     ) -> Result<(), OpenError> {
         let listed = match self.segments.list() {
             Ok(listed) => listed,
             Err(error) => {
-                notes.push(format!("{}: {error}", self.segments.path().display()));
+                told.notes.push(format!("{}: {error}", self.segments.path().display()));
                 return Ok(());
             }
         };
         self.runs.clear();
         let salts = self.salts(&listed);
-        for segment in listed {
+        let segments = listed.len();
+        for (at, segment) in listed.into_iter().enumerate() {
+            (told.watch)(Stage::Journal { segment: at + 1, segments });
             self.last_segment = self.last_segment.max(segment);
             let path = self.segments.path_of(segment);
             let bytes = match self.segments.read(segment) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    notes.push(format!("{}: {error}", path.display()));
+                    told.notes.push(format!("{}: {error}", path.display()));
                     continue;
                 }
             };
@@ -193,7 +215,7 @@ impl Journal {
                 add(&mut self.runs, commit.head.commit);
             }
             if let Err(error) = guarded(|| take(&self.pages.pages, &scan)) {
-                notes.push(format!("{}: {error}", path.display()));
+                told.notes.push(format!("{}: {error}", path.display()));
             }
         }
         Ok(())
