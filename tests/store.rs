@@ -15,6 +15,8 @@ mod endings;
 mod erasing;
 #[path = "store/folding.rs"]
 mod folding;
+#[path = "store/imports_under_way.rs"]
+mod imports_under_way;
 #[path = "store/past.rs"]
 mod past;
 #[allow(dead_code)]

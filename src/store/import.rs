@@ -304,17 +304,23 @@ pub fn as_built(
     Ok((self::value(State::Built, &pending), pending.import))
 }
 
-/// Files of imports that pages do not have yet and that are not there.
-pub fn files_due(pages: &Pages, directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// An import that pages do not have wholly, and its file, which must be there.
+pub struct Due {
+    pub conversation: ConversationId,
+    pub path: PathBuf,
+}
+
+/// What the next start will build.
+pub fn due(pages: &Pages, directory: &Path) -> Result<Vec<Due>, StoreError> {
     let prefix = Key::new(Kind::Import);
     let mut due = Vec::new();
     for pair in pages.scan(&prefix) {
         let (key, value) = pair?;
         let conversation = KeyReader::behind(&key, &prefix)?.conversation()?;
         let (state, pending) = read(conversation, &value)?;
-        let path = file_of(directory, pending.import.number);
-        if state == State::Pending && !path.exists() {
-            due.push(path);
+        if state == State::Pending {
+            let Import { conversation, number, .. } = pending.import;
+            due.push(Due { conversation, path: file_of(directory, number) });
         }
     }
     Ok(due)

@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 use crate::harness::server::{ADMIN_TOKEN, directory, loquat, outcome};
 use crate::harness::{Client, Server, person};
 
-const QUICK: [(&str, &str); 3] =
+pub const QUICK: [(&str, &str); 3] =
     [("rate_limits", "off"), ("journal_keep_days", "0"), ("history_on_connect", "200")];
 
-fn of_admin_port(server: &Server, token_file: &Path) -> Vec<(String, String)> {
+pub fn of_admin_port(server: &Server, token_file: &Path) -> Vec<(String, String)> {
     vec![
         ("admin.listen".to_owned(), server.admin_address().to_string()),
         ("admin.token_file".to_owned(), token_file.display().to_string()),
     ]
 }
 
-fn backup(server: &Server, into: &Path, token: &str) -> Command {
+pub fn backup(server: &Server, into: &Path, token: &str) -> Command {
     let token_file = into.with_extension("token");
     std::fs::write(&token_file, token).unwrap();
     loquat(&["backup", into.to_str().unwrap()], &of_admin_port(server, &token_file))
 }
 
-fn restore(from: &Path, into: &Path) -> Command {
+pub fn restore(from: &Path, into: &Path) -> Command {
     let paths = [from, into].map(|path| path.to_str().unwrap());
     loquat(&["restore", paths[0], "--data", paths[1]], &[])
 }
 
 #[track_caller]
-fn check((code, said): (Option<i32>, String), expected: i32, parts: &[&str]) {
+pub fn check((code, said): (Option<i32>, String), expected: i32, parts: &[&str]) {
     assert_eq!(code, Some(expected), "{said}");
     for part in parts {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");

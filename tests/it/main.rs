@@ -4,6 +4,7 @@ mod harness;
 
 mod api;
 mod backup;
+mod backup_under_way;
 mod churn;
 mod commands;
 mod crash;

@@ -27,7 +27,11 @@ async fn page(server: &Server, after: Option<&str>, limit: u64) -> (Vec<Value>, 
 }
 
 /// Everything behind a cursor, in pages of changing sizes.
-async fn all(server: &Server, mut after: Option<String>, seed: &mut u64) -> (Vec<Value>, String) {
+pub async fn all(
+    server: &Server,
+    mut after: Option<String>,
+    seed: &mut u64,
+) -> (Vec<Value>, String) {
     let mut lines = Vec::new();
     loop {
         *seed =
@@ -47,12 +51,12 @@ async fn all(server: &Server, mut after: Option<String>, seed: &mut u64) -> (Vec
 }
 
 /// What tells an event: its type, conversation and seq.
-fn name(line: &Value) -> (String, String, u64) {
+pub fn name(line: &Value) -> (String, String, u64) {
     let kind = line["type"].as_str().expect("a type").to_owned();
     (kind, line["conversation_id"].to_string(), line["seq"].as_u64().expect("a seq"))
 }
 
-fn events(lines: &[Value]) -> Vec<&Value> {
+pub fn events(lines: &[Value]) -> Vec<&Value> {
     lines.iter().filter(|line| line.get("seq").is_some()).collect()
 }
 
@@ -63,7 +67,7 @@ async fn does(client: &mut Client, frame: Value) -> Value {
 }
 
 /// A round of everything that can happen in a conversation: what it is called in the stream.
-async fn happens(client: &mut Client, of: &str, round: usize) -> Vec<(String, String, u64)> {
+pub async fn happens(client: &mut Client, of: &str, round: usize) -> Vec<(String, String, u64)> {
     let kept = client.say(&format!("kept {round} in {of}")).await;
     let gone = client.say(&format!("gone {round} in {of}")).await;
     let (kept_id, gone_id) = (&kept["message"]["id"], &gone["message"]["id"]);
@@ -166,7 +170,7 @@ async fn cursors_of_elsewhere_are_refused() {
     check("before=1", 400, "invalid").await;
 }
 
-async fn exported(server: &Server, conversation: &str) -> Vec<Value> {
+pub async fn exported(server: &Server, conversation: &str) -> Vec<Value> {
     let path = format!("/admin/conversations/{conversation}/export");
     let (status, text) = server.admin().lines("GET", &path, None).await;
     assert_eq!(status, 200, "{text}");

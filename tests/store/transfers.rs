@@ -16,10 +16,10 @@ use loquat::store::{
 use crate::rig::{Shard, conversation, message, settings, start, stop, user};
 
 const CHILD: &str = "LOQUAT_IMPORT_CHILD";
-const IMPORTED: u64 = 77;
+pub const IMPORTED: u64 = 77;
 const MESSAGES: u64 = 400;
 
-fn forgetful() -> StoreSettings {
+pub fn forgetful() -> StoreSettings {
     StoreSettings { journal_keep_days: 0, ..settings() }
 }
 
@@ -114,7 +114,7 @@ fn lines() -> Vec<Line> {
     lines
 }
 
-fn staged(transfers: &Transfers) -> Staged {
+pub fn staged(transfers: &Transfers) -> Staged {
     let mut staging = transfers.stage(conversation(IMPORTED)).unwrap();
     for (line, number) in lines().into_iter().zip(1..) {
         staging.take(number, line).unwrap();
@@ -123,7 +123,7 @@ fn staged(transfers: &Transfers) -> Staged {
 }
 
 /// As an export tells it: deleted texts are gone, and their edits with them.
-fn expected() -> Vec<Line> {
+pub fn expected() -> Vec<Line> {
     let is_deleted = |id: u64| id.is_multiple_of(11);
     let told = |line: Line| match line {
         Line::Message(mut message) if is_deleted(message.id.0) => {
@@ -137,19 +137,19 @@ fn expected() -> Vec<Line> {
     lines().into_iter().filter_map(told).collect()
 }
 
-fn export(transfers: &Transfers) -> Option<Vec<Line>> {
+pub fn export(transfers: &Transfers) -> Option<Vec<Line>> {
     let export: Option<Export> = transfers.export(conversation(IMPORTED)).unwrap();
     export.map(|lines| lines.map(Result::unwrap).collect())
 }
 
-fn publish(shard: &mut Shard, mut staged: Staged) {
+pub fn publish(shard: &mut Shard, mut staged: Staged) {
     staged.keep();
     let import = DirectoryChange::ConversationImported(staged.import.clone());
     shard.append(Record::Directory(import));
     shard.wait_durable();
 }
 
-fn wait_built(transfers: &Transfers) {
+pub fn wait_built(transfers: &Transfers) {
     while transfers.importing(&conversation(IMPORTED)).is_some() {
         std::thread::yield_now();
     }
@@ -257,7 +257,7 @@ fn a_record_whose_file_is_gone_stops_the_start() {
     assert_eq!(export(&opened.transfers()), Some(expected()));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     if !from.is_dir() {
         std::fs::copy(from, to).unwrap();
         return;

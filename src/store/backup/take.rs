@@ -19,6 +19,7 @@ use crate::node::journal::SealedMark;
 use super::super::commits::At;
 use super::super::error::StoreError;
 use super::super::files::SegmentDirectory;
+use super::super::import;
 use super::super::keys::Kind;
 use super::super::life;
 use super::super::log_thread::{Note, Notes};
@@ -128,7 +129,7 @@ impl Backup {
             Stage::Pairs { from } => self.stage = self.pairs(from, &mut out)?,
             Stage::Files { mut left, open: None } => match left.pop_front() {
                 Some(name) => {
-                    let open = Some(self.open(name, &mut out)?);
+                    let open = self.open(name, &mut out)?;
                     self.stage = Stage::Files { left, open };
                 }
                 None => self.end(&mut out)?,
@@ -184,31 +185,33 @@ impl Backup {
         Ok(Stage::Files { left, open: None })
     }
 
-    fn open(&mut self, name: FileName, out: &mut Vec<u8>) -> Result<Open, StoreError> {
+    /// `None`: an import that came to nothing since files were listed. What is recorded is held.
+    fn open(&mut self, name: FileName, out: &mut Vec<u8>) -> Result<Option<Open>, StoreError> {
+        let path = match name {
+            FileName::Segment(number) => self.sources.segments.path_of(number),
+            FileName::Import(number) => import::file_of(&self.sources.imports, number),
+        };
+        let open = match name {
+            FileName::Segment(number) if number > self.mark.segment => {
+                let at = At::open(&path, number)?;
+                Open::Commits(at.ok_or(StoreError::CommitGone { commit: self.reached + 1 })?)
+            }
+            FileName::Segment(_) => Open::Whole(File::open(&path).map_err(reading)?),
+            FileName::Import(_) => match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => Open::Whole(file.map_err(reading)?),
+            },
+        };
         let (kind, number) = match name {
             FileName::Segment(number) => (b's', number),
             FileName::Import(number) => (b'i', number),
         };
         self.framer.put(kind, &number.to_le_bytes(), out);
         self.counts.files += 1;
-        let path = match name {
-            FileName::Segment(number) => self.sources.segments.path_of(number),
-            FileName::Import(number) => {
-                super::super::import::file_of(&self.sources.imports, number)
-            }
-        };
-        match name {
-            FileName::Segment(number) if number > self.mark.segment => {
-                let at = At::open(&path, number)?;
-                let gone = || StoreError::CommitGone { commit: self.reached + 1 };
-                let at = at.ok_or_else(gone)?;
-                self.put_data(&at.header().to_bytes(), out);
-                Ok(Open::Commits(at))
-            }
-            FileName::Segment(_) | FileName::Import(_) => {
-                File::open(&path).map(Open::Whole).map_err(reading)
-            }
+        if let Open::Commits(at) = &open {
+            self.put_data(&at.header().to_bytes(), out);
         }
+        Ok(Some(open))
     }
 
     /// Whether the file may have more.

@@ -40,6 +40,12 @@ impl Unsealed {
         self.has_commits
     }
 
+    /// Pages of this conversation are still being built, whether its record is sealed or not.
+    pub fn brings_in(&mut self, conversation: ConversationId) {
+        self.whole.insert(conversation);
+        self.has_commits = true;
+    }
+
     fn add(&mut self, record: Record) {
         match record {
             Record::Event { conversation, event } => {

@@ -2,8 +2,8 @@
 //! checksums and records of every value (`tree`), what indexes and pages say about each other (`indexes`), and
 //! whether the journal's commits form one chain that a start would take (`journal`).
 //!
-//! Pages of what is not sealed yet may be half built; a start builds them again. So what unsealed commits
-//! touch is checked only as far as it was sealed.
+//! Pages of what is not sealed yet, or of an import that is not finished, may be half built; a start builds them
+//! again. So what unsealed commits touch is checked only as far as it was sealed, and what is brought in not at all.
 
 mod indexes;
 mod journal;
@@ -110,13 +110,17 @@ pub fn verify_watched(directory: &Path, watch: Watch<'_>) -> Result<Report, Open
     };
     let sealed = pages.as_ref().map(|pages| sealed(pages, &mut report));
     let segments = SegmentDirectory::new(place.journal.clone());
-    let unsealed = journal::check(&segments, (sealed, tail), &mut report, watch);
+    let mut unsealed = journal::check(&segments, (sealed, tail), &mut report, watch);
     if let (Some(pages), Some(sealed)) = (&pages, sealed) {
-        tree::check(pages, (sealed, &unsealed), &mut report, watch);
-        let pending = guarded(|| import::files_due(pages, &place.imports));
-        for path in pending.unwrap_or_default() {
-            report.damaged(format!("{}: the file of an import is missing", path.display()));
+        // A note that cannot be read is told with the other values.
+        for due in guarded(|| import::due(pages, &place.imports)).unwrap_or_default() {
+            if !due.path.exists() {
+                let path = due.path.display();
+                report.damaged(format!("{path}: the file of an import is missing"));
+            }
+            unsealed.brings_in(due.conversation);
         }
+        tree::check(pages, (sealed, &unsealed), &mut report, watch);
     }
     Ok(report)
 }
