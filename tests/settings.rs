@@ -140,6 +140,10 @@ fn every_kind_of_mistake_says_where_and_what_is_allowed() {
         "[limit]\nframes = '1/2'",
         "loquat.toml line 2: limit.frames: is no setting of loquat; did you mean limits.frames?",
     );
+    in_file(
+        "[jwt]\nshards = 2",
+        "loquat.toml line 2: jwt.shards: is no setting of loquat; did you mean shards?",
+    );
     in_file("colour = 'red'", "loquat.toml line 1: colour: is no setting of loquat");
     in_file(
         "jwt = 1",

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use super::server::STORE;
 
 /// How long an address may still be held by a server that has just ended, and how often to look.
 const IN_USE_PATIENCE: Duration = Duration::from_secs(1);
@@ -31,6 +33,12 @@ pub enum Unready {
     NotADirectory { path: PathBuf },
     #[error("the data directory {} cannot be written to: {error}", path.display())]
     Write { path: PathBuf, error: io::Error },
+    #[error(
+        "{} belongs to user {owner}, and this process is user {us}, who may not write there: start it as that \
+         user, or `chown -R {us}` the data directory",
+        path.display()
+    )]
+    NotOurFile { path: PathBuf, owner: u32, us: u32 },
 }
 
 /// Makes the directory if it is missing (for its owner only) and tries a file in it.
@@ -47,7 +55,27 @@ pub fn data_directory(path: &Path) -> Result<(), Unready> {
     }
     let probe = path.join(format!(".writable-{}", std::process::id()));
     let tried = fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe));
-    tried.map_err(|error| Unready::Write { path: at(), error })
+    tried.map_err(|error| unwritable(path, error))?;
+    // A store that another user made, as `loquat restore` by root does.
+    let lock = path.join(STORE).join("lock");
+    match fs::OpenOptions::new().write(true).open(&lock) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(unwritable(&lock, error)),
+        // What else is wrong with it is told by who opens the store.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whose it is, where that is why.
+fn unwritable(path: &Path, error: io::Error) -> Unready {
+    let us = rustix::process::geteuid().as_raw();
+    // The directory of what cannot even be looked at.
+    let found = path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
+    match found.map(|(path, found)| (path, found.uid())) {
+        Some((path, owner)) if error.kind() == ErrorKind::PermissionDenied && owner != us => {
+            Unready::NotOurFile { path: path.to_owned(), owner, us }
+        }
+        _ => Unready::Write { path: path.to_owned(), error },
+    }
 }
 
 /// Listens for a moment. Reactors share their port (SO_REUSEPORT), so a second server of the same
@@ -106,6 +134,25 @@ mod tests {
         // A documentation address (RFC 5737) is nobody's.
         let error = address("192.0.2.1:0".parse().unwrap(), "--listen").unwrap_err();
         assert!(matches!(error, Unready::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_told_with_both() {
+        let denied = || io::Error::from(ErrorKind::PermissionDenied);
+        let us = rustix::process::geteuid().as_raw();
+        let base = tempfile::tempdir().unwrap();
+        let own = unwritable(base.path(), denied());
+        assert!(matches!(own, Unready::Write { .. }), "{own}");
+        let ours = us == 0;
+        // The root directory is nobody's but root's.
+        let root = unwritable(Path::new("/"), denied());
+        assert_eq!(ours, matches!(root, Unready::Write { .. }), "{root}");
+        std::os::unix::fs::chown(base.path(), Some(us + 1), None).unwrap_or_default();
+        if ours {
+            let error = unwritable(&base.path().join("store/lock"), denied()).to_string();
+            let parts = [format!("belongs to user {}", us + 1), format!("chown -R {us}")];
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 
 use super::launch::{Launch, Mode, launch};
 use super::{flags, refuse, warn};
-use crate::config::{JwtKey, Mistake, Resolved, Sources, resolve};
+use crate::config::{JwtKey, Mistake, Origin, Resolved, Sources, resolve};
 use crate::limits::{MEMORY_BYTES_MIN, SECRET_BYTES_MIN};
 use crate::model::Access;
 
@@ -47,10 +47,11 @@ pub fn checked(sources: &Sources) -> Resolved {
     for key in &resolved.settings.jwt.keys {
         found.extend(weakness(&resolved, key));
     }
-    let secret_was_tried = resolved
-        .mistakes
-        .iter()
-        .any(|mistake| matches!(&*mistake.key, "jwt.secret" | "jwt.secret_file" | "jwt.keys"));
+    // A file of settings that could not be read may well name one.
+    let secret_was_tried = resolved.mistakes.iter().any(|mistake| {
+        let is_of_file = mistake.key.is_empty() && !matches!(mistake.origin, Origin::Variable(_));
+        is_of_file || matches!(&*mistake.key, "jwt.secret" | "jwt.secret_file" | "jwt.keys")
+    });
     if resolved.settings.jwt.keys.is_empty() && !secret_was_tried {
         found.push(missing_secret());
     }
@@ -75,7 +76,7 @@ pub fn missing_secret() -> Mistake {
     let problem = "there is no secret to verify tokens with. Make one: \
                    (umask 077; head -c 48 /dev/urandom | base64 -w 0 > jwt-secret), \
                    and start with --jwt-secret-file jwt-secret";
-    Mistake::new("jwt.secret_file", crate::config::Origin::Default, problem)
+    Mistake::new("jwt.secret_file", Origin::Default, problem)
 }
 
 fn weakness(resolved: &Resolved, key: &JwtKey) -> Option<Mistake> {

@@ -115,10 +115,13 @@ pub fn near_miss<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits between the two; a forgotten group (`secret_file` for `jwt.secret_file`) counts as one.
+/// Edits between the two; a forgotten group (`secret_file` for `jwt.secret_file`) counts as one, and so does a
+/// setting that slipped into a group (`shards` below `[jwt]`).
 fn closeness(name: &str, candidate: &str) -> usize {
-    match candidate.rsplit_once('.') {
-        Some((_, last)) if last == name => 1,
+    let last = |name: &str| name.rsplit_once('.').map(|(_, last)| last.to_owned());
+    match (last(name), last(candidate)) {
+        (_, Some(last)) if last == name => 1,
+        (Some(last), None) if last == candidate => 1,
         _ => edits(name.as_bytes(), candidate.as_bytes()),
     }
 }

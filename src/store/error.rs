@@ -15,6 +15,8 @@ pub enum OpenError {
     Locked { path: PathBuf },
     #[error("{} is not empty and holds no loquat store: name an empty or new directory", path.display())]
     NotAStore { path: PathBuf },
+    #[error("there is no loquat store in {}: name the data directory of a server, which has `store` in it", path.display())]
+    NoStore { path: PathBuf },
     #[error("the store at {} has a format that this version does not know: use the version that wrote it", path.display())]
     Format { path: PathBuf },
     #[error(

@@ -102,10 +102,15 @@ pub fn has_format(directory: &Path) -> Result<(), OpenError> {
         Ok(found) if found == FORMAT.as_bytes() => Ok(()),
         Ok(_) => Err(OpenError::Format { path: directory.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(OpenError::NotAStore { path: directory.to_owned() })
+            Err(OpenError::NoStore { path: data_of(directory) })
         }
         Err(error) => Err(OpenError::io("reading", &path)(error)),
     }
+}
+
+/// What people name: the directory that has the store's in it.
+pub fn data_of(store: &Path) -> PathBuf {
+    store.parent().unwrap_or(store).to_owned()
 }
 
 /// Nothing but our lock, what a start that was cut short left, and what a file system puts there.

@@ -92,6 +92,30 @@ fn all_mistakes_are_told_at_once() {
     check(serve(&mistakes), 2, &parts);
 }
 
+/// The secret may well be named in the file.
+#[test]
+fn a_settings_file_that_cannot_be_read_is_the_only_mistake() {
+    let directory = directory();
+    let file = directory.path().join("loquat.toml").display().to_string();
+    let mut settings = settings_in(directory.path(), &[]);
+    settings.retain(|(key, _)| key != "jwt.secret");
+    let start = || outcome(loquat(&["serve", "--config", &file], &settings));
+    check(start(), 2, &["1 mistake", "--config: ", "cannot be read"]);
+    std::fs::write(&file, "access = \"open").expect("it is writable");
+    check(start(), 2, &["1 mistake", "line 1", "is not TOML"]);
+}
+
+#[test]
+fn a_directory_without_a_store_is_told_so_by_who_only_reads() {
+    let directory = directory();
+    let nowhere = directory.path().join("nowhere").display().to_string();
+    let verify = loquat(&["verify", "--data", &nowhere], &[]);
+    check(outcome(verify), 2, &["no loquat store in", &nowhere, "data directory"]);
+    let into = directory.path().join("into").display().to_string();
+    let rebuild = loquat(&["verify", "--data", &nowhere, "--rebuild", &into], &[]);
+    check(outcome(rebuild), 2, &["no loquat store in", &nowhere, "data directory"]);
+}
+
 #[test]
 fn a_memory_limit_that_takes_nobody_in_is_refused() {
     check(serve(&[("memory_limit", "1MiB")]), 2, &["memory_limit", "64MiB"]);

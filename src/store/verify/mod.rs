@@ -87,7 +87,7 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
 pub fn verify_watched(directory: &Path, watch: Watch<'_>) -> Result<Report, OpenError> {
     let format = directory.join("format");
     if !format.try_exists().map_err(OpenError::io("looking at", &format))? {
-        return Err(OpenError::NotAStore { path: directory.to_owned() });
+        return Err(OpenError::NoStore { path: life::data_of(directory) });
     }
     let _lock = Lock::take(directory)?;
     life::check_format(directory)?;
