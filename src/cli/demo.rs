@@ -133,7 +133,7 @@ pub fn greeting(listening: SocketAddr, data: &Path, users: &[DemoUser]) -> Strin
     let url =
         |user: &DemoUser| format!("ws://{listening}/ws/chat/{CONVERSATION}/?token={}", user.token);
     let mut page = format!(
-        "The demo is running. Open this page, in two tabs to chat with yourself:\n\n  \
+        "The demo is running. Open this page, and there the link to a second window, to be both users:\n\n  \
          http://{listening}/\n\n"
     );
     // Writing to a String cannot fail.
