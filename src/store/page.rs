@@ -5,10 +5,10 @@
 //!  5  8  first seq            13  4  events
 //! then for each event: 8 commit, 4 place in it, 8 message id (0: no message), 4 length, the record
 //! ```
-//! Seqs are dense, so an event's place in the page says its seq. A page is at most `PAGE_BYTES_MAX`,
-//! unless a single event is larger.
+//! Seqs are dense, so an event's place in the page says its seq. A page is at most [`PAGE_BYTES`],
+//! unless a single event is larger: that one is below `PAGE_BYTES_MAX`.
 
-use crate::limits::PAGE_BYTES_MAX;
+use crate::limits::PAGE_BYTES;
 use crate::model::Seq;
 #[cfg(test)]
 use crate::model::{ConversationId, Event};
@@ -47,7 +47,7 @@ pub fn split<'a, 'b>(entries: &'b [PageEntry<'a>]) -> impl Iterator<Item = &'b [
         let mut length = 0;
         for entry in rest {
             bytes += entry.len_bytes();
-            if length > 0 && bytes > PAGE_BYTES_MAX {
+            if length > 0 && bytes > PAGE_BYTES {
                 break;
             }
             length += 1;
@@ -105,6 +105,7 @@ pub fn last_seq(value: &[u8]) -> Result<Seq, ValueError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::PAGE_BYTES_MAX;
     use crate::model::{EventBody, MessageBody, MessageId, Profile, UserId, Wall};
     use crate::node::journal::record;
     use crate::node::ports::Record;
