@@ -459,7 +459,7 @@ fn almost_verbatim() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 4000 }, ..ProptestConfig::default() })]
 
     /// Whatever the short cut recognises, the parser finds the same in it.
     #[test]
