@@ -20,6 +20,8 @@ use crate::server::Server;
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(20);
 const FILL_TICK: Duration = Duration::from_millis(1);
+/// How long a server is looked at for whether it rests.
+const REST_LOOK: Duration = Duration::from_millis(20);
 
 /// Who is there, and who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub enum Pace {
     Open { per_second: f64 },
 }
 
-/// How long a run is.
+/// How long a slice is.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     pub warm_up: Duration,
@@ -78,6 +80,7 @@ pub struct Flood {
     /// A sender sends no more than this.
     sent_max: u32,
     latency: Histogram<u64>,
+    outcome: Outcome,
     /// Every so many messages, the id of one is kept; 0: none.
     note_every: u32,
     ids: Vec<Vec<u64>>,
@@ -120,6 +123,7 @@ impl Flood {
             refusal: None,
             sent_max: u32::MAX,
             latency,
+            outcome: Outcome::default(),
             note_every: 0,
             ids: vec![Vec::new(); shape.rooms as usize],
         })
@@ -136,28 +140,41 @@ impl Flood {
         self.ids
     }
 
-    /// Warms up, measures, and waits until everything sent has come to everybody.
-    pub fn run(&mut self, crowd: &mut Crowd, server: &Server, span: Span) -> Result<Outcome, Fail> {
+    /// One slice: warms up, measures, and waits until everything sent has come to everybody and the server has
+    /// done what it put off. All of that counts as its work; only latency is measured without the warm-up.
+    pub fn slice(&mut self, crowd: &mut Crowd, server: &Server, span: Span) -> Result<(), Fail> {
+        let (usage, begun) = (server.usage(), Instant::now());
+        let (deliveries, messages) = (self.deliveries, self.own_back);
+        self.is_over = false;
         self.begin(crowd);
         let mut schedule = Schedule::new(self.shape, self.pace, crowd.now_ns());
         self.go_on(crowd, &mut schedule, span.warm_up)?;
-        let (usage, begun) = (server.usage(), Instant::now());
-        let (deliveries, messages) = (self.deliveries, self.own_back);
         self.is_measuring = true;
         self.go_on(crowd, &mut schedule, span.measured)?;
         self.is_measuring = false;
-        let (after, seconds) = (server.usage(), begun.elapsed().as_secs_f64());
-        let outcome = Outcome {
-            deliveries: self.deliveries - deliveries,
-            messages: self.own_back - messages,
-            seconds,
-            cpu_ns: (after.cpu - usage.cpu).as_nanos() as u64,
-            own_bytes: after.own_bytes,
-            latency: Latency::of(&self.latency),
-        };
         self.drain(crowd)?;
+        let own_bytes = server.usage().own_bytes;
+        let seconds = begun.elapsed().as_secs_f64();
+        server.wait_until_it_rests(REST_LOOK);
         self.check()?;
-        Ok(outcome)
+        let sum = &mut self.outcome;
+        sum.deliveries += self.deliveries - deliveries;
+        sum.messages += self.own_back - messages;
+        sum.seconds += seconds;
+        sum.cpu_ns += (server.usage().cpu - usage.cpu).as_nanos() as u64;
+        sum.own_bytes = sum.own_bytes.max(own_bytes);
+        Ok(())
+    }
+
+    /// Forgets the slices so far.
+    pub fn forget(&mut self) {
+        self.outcome = Outcome::default();
+        self.latency.reset();
+    }
+
+    /// What all slices have measured.
+    pub fn outcome(&self) -> Outcome {
+        Outcome { latency: Latency::of(&self.latency), ..self.outcome }
     }
 
     fn go_on(

@@ -16,8 +16,7 @@ const PAGE: usize = 50;
 /// Every so many messages, one is remembered to be asked for.
 const SAMPLE_EVERY: u32 = 61;
 const WARM_UP: u64 = 200;
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-const LOOKS_MAX: u32 = 60;
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How much is stored, and how many ask for it.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +34,8 @@ pub fn measure(
     how_long: Duration,
 ) -> Result<Vec<Reading>, Fail> {
     let samples = fill(server, archive)?;
-    wait_until_it_rests(server);
+    // Until the pages of what was stored are built, as far as they will be.
+    server.wait_until_it_rests(LOOK);
     let seats: Vec<_> = (0..archive.readers)
         .map(|reader| seat(reader % archive.rooms, 1_000_000 + reader, "v=2&"))
         .collect();
@@ -60,17 +60,6 @@ pub fn measure(
         Reading::new("CPU per page", "µs", cpu_us),
         Reading::new("own memory", "MiB", after.own_bytes as f64 / 1024.0 / 1024.0),
     ])
-}
-
-/// Until the pages of what was stored are built, as far as they will be.
-fn wait_until_it_rests(server: &Server) {
-    for _ in 0..LOOKS_MAX {
-        let before = server.usage().cpu;
-        std::thread::sleep(LOOK_EVERY);
-        if server.usage().cpu - before < LOOK_EVERY / 20 {
-            break;
-        }
-    }
 }
 
 /// Stores the messages; gives some of their ids, by room.

@@ -27,10 +27,9 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::fail::Fail;
-use crate::flood::Span;
 use crate::report::{Report, Row};
 use crate::server::Subject;
-use crate::workload::{Bench, Extent, Workload};
+use crate::workload::{Bench, Extent, Run, Workload};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,7 +51,7 @@ struct Flags {
     /// Times that everything is run, servers in turn.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Measured seconds of a run.
+    /// Measured seconds of a server in a round.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Seconds of E in which nothing is said.
@@ -84,8 +83,8 @@ fn run(flags: &Flags) -> Result<(), Fail> {
         Duration::try_from_secs_f64(if flags.trial { trial } else { wanted })
             .map_err(|error| Fail::new(format!("seconds: {error}")))
     };
-    let span = Span { warm_up: seconds(1.0, 0.2)?, measured: seconds(flags.seconds, 0.5)? };
-    let extent = Extent { span, idle: seconds(flags.idle_seconds, 0.5)?, is_trial: flags.trial };
+    let (measured, idle) = (seconds(flags.seconds, 0.5)?, seconds(flags.idle_seconds, 0.5)?);
+    let extent = Extent { measured, idle, is_trial: flags.trial };
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("load");
     pinning::on_core(pinning::Core::Generator, || ());
     raise_descriptor_limit();
@@ -109,16 +108,12 @@ fn run_round(
     (round, workload): (u32, Workload),
     servers: &[String],
 ) -> Result<(), Fail> {
-    for name in servers {
-        let subject = Subject::parse(name);
-        if workload.needs_loquat() && !subject.is_loquat() {
-            continue;
-        }
-        eprintln!("round {}: {workload:?} on {name}", round + 1);
-        for run in bench.run(workload, &subject)? {
-            let server = subject.name().to_owned();
-            report.rows.push(Row { round, workload: run.row, server, readings: run.readings });
-        }
+    eprintln!("round {}: {workload:?} on {}", round + 1, servers.join(", "));
+    let subjects = servers.iter().map(|name| Subject::parse(name));
+    let subjects: Vec<_> =
+        subjects.filter(|subject| subject.is_loquat() || !workload.needs_loquat()).collect();
+    for Run { row, server, readings } in bench.run(workload, &subjects)? {
+        report.rows.push(Row { round, workload: row, server, readings });
     }
     Ok(())
 }

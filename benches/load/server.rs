@@ -16,6 +16,7 @@ use crate::pinning::{Core, on_core};
 /// How a server that was started must answer by then.
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
+const REST_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 /// The secret of the tokens; a benchmark's own.
 pub const SECRET: &str = "a secret that only this benchmark uses";
@@ -85,8 +86,9 @@ pub struct Usage {
 }
 
 impl Server {
-    /// Starts `subject` on the server's core, with its files in `folder`.
+    /// Starts `subject` on the server's core, with its files in a folder of its own below `folder`.
     pub fn start(subject: &Subject, folder: &Path) -> Result<Server, Fail> {
+        let folder = &folder.join(subject.name());
         let (address, admin) = (free_port()?, free_port()?);
         let data = folder.join("data");
         let _ = fs::remove_dir_all(&data);
@@ -125,6 +127,18 @@ impl Server {
             usage.own_bytes += own_bytes_of(pid);
         }
         usage
+    }
+
+    /// Until it uses less than a tenth of a core for as long as `look`. Waits a minute at most.
+    pub fn wait_until_it_rests(&self, look: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < REST_MAX {
+            let before = self.usage().cpu;
+            std::thread::sleep(look);
+            if self.usage().cpu - before < look / 10 {
+                break;
+            }
+        }
     }
 }
 

@@ -7,12 +7,15 @@ use crate::crowd::{Crowd, Silent};
 use crate::fail::Fail;
 use crate::flood::{Flood, Pace, Shape, Span};
 use crate::history::{self, Archive};
-use crate::outcome::{Outcome, Reading};
+use crate::idle;
+use crate::outcome::Reading;
 use crate::resume::{self, Storm};
 use crate::seats::seats;
 use crate::server::{Server, Subject};
-use crate::{idle, outcome};
 
+/// Into how many slices a round's time is cut; one more comes before them and does not count.
+const SLICES: u32 = 6;
+const WARM_UP_MAX: Duration = Duration::from_millis(100);
 const BUSY: Shape = Shape { rooms: 10, members: 100, senders: 10 };
 /// Of the yardstick's most, in percent: where the open loops of F stand.
 const STEPS_PERCENT: [u32; 3] = [25, 50, 75];
@@ -44,7 +47,8 @@ pub enum Workload {
 /// How long and how large; smaller in a trial of the generator itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
-    pub span: Span,
+    /// Of one server, in all slices of a round.
+    pub measured: Duration,
     pub idle: Duration,
     pub is_trial: bool,
 }
@@ -58,9 +62,10 @@ impl Extent {
     }
 }
 
-/// One run's figures, under the name of its row.
+/// One server's figures, under the name of their row.
 pub struct Run {
     pub row: String,
+    pub server: String,
     pub readings: Vec<Reading>,
 }
 
@@ -90,54 +95,98 @@ pub struct Bench<'a> {
     pub most: Option<f64>,
 }
 
+/// A server with its crowd.
+struct Stage {
+    server: Server,
+    crowd: Crowd,
+    flood: Flood,
+}
+
 impl Bench<'_> {
-    /// Runs one workload on one server.
-    pub fn run(&mut self, workload: Workload, subject: &Subject) -> Result<Vec<Run>, Fail> {
+    /// Runs one workload on all `subjects`.
+    pub fn run(&mut self, workload: Workload, subjects: &[Subject]) -> Result<Vec<Run>, Fail> {
         if let Some(shape) = workload.flood() {
-            let outcome = self.flood(subject, shape, Pace::Closed { in_flight: 1 })?;
-            return Ok(vec![Run { row: format!("{workload:?}"), readings: outcome.readings() }]);
+            let row = format!("{workload:?}");
+            return self.floods(row, subjects, (shape, Pace::Closed { in_flight: 1 }));
         }
         if workload == Workload::F {
-            return self.ladder(subject);
+            return self.ladder(subjects);
         }
+        let mut runs = Vec::new();
+        for subject in subjects {
+            let readings = self.measure(workload, subject)?;
+            let server = subject.name().to_owned();
+            runs.push(Run { row: format!("{workload:?}"), server, readings });
+        }
+        Ok(runs)
+    }
+
+    fn measure(&self, workload: Workload, subject: &Subject) -> Result<Vec<Reading>, Fail> {
         let server = Server::start(subject, self.folder)?;
         let is_trial = self.extent.is_trial;
-        let readings = match workload {
-            Workload::E => {
-                let shape = self.extent.of(Shape { rooms: 2_500, members: 4, senders: 0 });
-                idle::measure(&server, shape, self.extent.idle)?
-            }
+        match workload {
             Workload::G => {
                 let (clients_per_room, events) = if is_trial { (5, 100) } else { (100, 500) };
-                resume::measure(&server, Storm { rooms: 20, clients_per_room, events })?
+                resume::measure(&server, Storm { rooms: 20, clients_per_room, events })
             }
-            _ => {
+            Workload::H => {
                 let (messages_per_room, stored_per_second) =
                     if is_trial { (200, 4_000.0) } else { (50_000, 40_000.0) };
                 let archive =
                     Archive { rooms: 100, messages_per_room, readers: 4, stored_per_second };
-                history::measure(&server, archive, self.extent.span.measured)?
+                history::measure(&server, archive, self.extent.measured)
             }
-        };
-        Ok(vec![Run { row: format!("{workload:?}"), readings }])
+            _ => {
+                let shape = self.extent.of(Shape { rooms: 2_500, members: 4, senders: 0 });
+                idle::measure(&server, shape, self.extent.idle)
+            }
+        }
     }
 
-    fn flood(&self, subject: &Subject, shape: Shape, pace: Pace) -> Result<Outcome, Fail> {
-        let shape = self.extent.of(shape);
+    /// The same flood on all servers, which run side by side and are measured in turn, a slice of time each:
+    /// what changes in the machine changes for all.
+    fn floods(
+        &self,
+        row: String,
+        subjects: &[Subject],
+        (shape, pace): (Shape, Pace),
+    ) -> Result<Vec<Run>, Fail> {
+        let mut stages = Vec::new();
+        for subject in subjects {
+            stages.push(self.stage(subject, self.extent.of(shape), pace)?);
+        }
+        let measured = self.extent.measured / SLICES;
+        let span = Span { warm_up: (measured / 4).min(WARM_UP_MAX), measured };
+        for slice in 0..=SLICES {
+            for Stage { server, crowd, flood } in &mut stages {
+                flood.slice(crowd, server, span)?;
+                if slice == 0 {
+                    flood.forget();
+                }
+            }
+        }
+        let run = |(stage, subject): (&Stage, &Subject)| {
+            let mut readings = stage.flood.outcome().readings();
+            if let Pace::Open { per_second } = pace {
+                readings.push(Reading::new("offered", "/s", per_second));
+            }
+            Run { row: row.clone(), server: subject.name().to_owned(), readings }
+        };
+        Ok(stages.iter().zip(subjects).map(run).collect())
+    }
+
+    fn stage(&self, subject: &Subject, shape: Shape, pace: Pace) -> Result<Stage, Fail> {
         let server = Server::start(subject, self.folder)?;
         let mut crowd = Crowd::new()?;
         let at_a_time = subject.connecting_max();
         crowd.connect_wave(server.address, &seats(shape, ""), at_a_time, &mut Silent)?;
-        Flood::new(shape, pace)?.run(&mut crowd, &server, self.extent.span)
+        Ok(Stage { server, crowd, flood: Flood::new(shape, pace)? })
     }
 
-    fn ladder(&mut self, subject: &Subject) -> Result<Vec<Run>, Fail> {
+    fn ladder(&mut self, subjects: &[Subject]) -> Result<Vec<Run>, Fail> {
         let most = match self.most {
             Some(most) => most,
-            None => {
-                let outcome = self.flood(&self.yardstick, BUSY, Pace::Closed { in_flight: 1 })?;
-                outcome.messages as f64 / outcome.seconds
-            }
+            None => self.most_of_yardstick()?,
         };
         self.most = Some(most);
         let gentle = (format!("F {GENTLE_PER_SECOND:.0}/s"), GENTLE_PER_SECOND);
@@ -145,11 +194,17 @@ impl Bench<'_> {
             .map(|percent| (format!("F {percent} %"), most * f64::from(percent) / 100.0));
         let mut runs = Vec::new();
         for (row, per_second) in std::iter::once(gentle).chain(steps) {
-            let outcome = self.flood(subject, BUSY, Pace::Open { per_second })?;
-            let mut readings = outcome.readings();
-            readings.push(outcome::Reading::new("offered", "/s", per_second));
-            runs.push(Run { row, readings });
+            runs.extend(self.floods(row, subjects, (BUSY, Pace::Open { per_second }))?);
         }
         Ok(runs)
+    }
+
+    /// Messages per second in B.
+    fn most_of_yardstick(&self) -> Result<f64, Fail> {
+        let shape = self.extent.of(BUSY);
+        let mut stage = self.stage(&self.yardstick, shape, Pace::Closed { in_flight: 1 })?;
+        let span = Span { warm_up: WARM_UP_MAX, measured: self.extent.measured / 2 };
+        stage.flood.slice(&mut stage.crowd, &stage.server, span)?;
+        Ok(stage.flood.outcome().messages_per_second())
     }
 }

@@ -4,15 +4,16 @@
 //! [`MessageState`] of it. Sealed ("clean") messages stay while there are at most
 //! [`CLEAN_MESSAGES_MAX`] of at most [`CLEAN_BYTES_MAX`] bytes; then the oldest goes first.
 //!
-//! Invariant: `touches` has one entry per event and message that it touched, in order of seq; a message
-//! is clean when the last event that touched it is sealed.
+//! Invariants: the last `unsealed` messages are those whose own event is not known to be sealed: ids and seqs
+//! rise together, and what the store loads is sealed. `touches` has one entry per later event and message
+//! that it touched, in order of seq. A message is clean when the last event that touched it is sealed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::timeline::Timeline;
-use crate::model::{Event, EventBody, MessageId, MessageState, Seq, UserId};
+use crate::model::{Event, EventBody, MessageBody, MessageId, MessageState, Seq, UserId};
 
 /// Sealed messages that are kept for speed.
 const CLEAN_MESSAGES_MAX: usize = 512;
@@ -24,23 +25,25 @@ const MESSAGE_BYTES: usize = 256;
 const ABSENT_IDS_MAX: usize = 128;
 
 #[derive(Debug)]
-enum Body {
+enum Held {
+    /// As it was sent; its event is not known to be sealed.
     Fresh(Arc<Event>),
-    Folded(Box<MessageState>),
+    /// As it was sent, and sealed.
+    Sealed(Arc<Event>),
+    Folded(Box<Folded>),
 }
 
 #[derive(Debug)]
-struct Held {
-    body: Body,
+struct Folded {
+    state: MessageState,
     /// The last event that touched it and is not known to be sealed; 0 when all are.
     touched: Seq,
-    /// What it counts for while it is clean.
-    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     held: Timeline<Held>,
+    unsealed: usize,
     touches: VecDeque<(Seq, MessageId)>,
     clean: BTreeSet<MessageId>,
     clean_bytes: usize,
@@ -61,11 +64,9 @@ pub(super) struct View<'a> {
 
 impl Messages {
     pub fn get(&self, message: MessageId) -> Option<View<'_>> {
-        Some(match &self.held.get(message)?.body {
-            Body::Fresh(event) => {
-                let EventBody::Message(body) = &event.body else {
-                    unreachable!("only a message event begins a message")
-                };
+        Some(match self.held.get(message)? {
+            Held::Fresh(event) | Held::Sealed(event) => {
+                let body = body_of(event);
                 View {
                     seq: event.seq,
                     ordinal: body.ordinal,
@@ -74,21 +75,21 @@ impl Messages {
                     is_deleted: false,
                 }
             }
-            Body::Folded(state) => View {
-                seq: state.seq,
-                ordinal: state.ordinal,
-                sender: &state.sender.id,
-                content: &state.content,
-                is_deleted: state.deleted_at.is_some(),
+            Held::Folded(folded) => View {
+                seq: folded.state.seq,
+                ordinal: folded.state.ordinal,
+                sender: &folded.state.sender.id,
+                content: &folded.state.content,
+                is_deleted: folded.state.deleted_at.is_some(),
             },
         })
     }
 
     /// Who reacted with an emoji: empty for a kind that the message does not have.
     pub fn reactions(&self, message: MessageId) -> Option<&BTreeMap<String, BTreeSet<UserId>>> {
-        match &self.held.get(message)?.body {
-            Body::Fresh(_) => None,
-            Body::Folded(state) => Some(&state.reactions),
+        match self.held.get(message)? {
+            Held::Fresh(_) | Held::Sealed(_) => None,
+            Held::Folded(folded) => Some(&folded.state.reactions),
         }
     }
 
@@ -100,10 +101,8 @@ impl Messages {
     pub fn apply(&mut self, event: &Arc<Event>) {
         match &event.body {
             EventBody::Message(body) => {
-                let bytes = MESSAGE_BYTES + body.content.len();
-                let held = Held { body: Body::Fresh(event.clone()), touched: event.seq, bytes };
-                self.held.insert(body.id, held);
-                self.touches.push_back((event.seq, body.id));
+                self.held.insert(body.id, Held::Fresh(event.clone()));
+                self.unsealed += 1;
                 if let Some(parent) = body.parent {
                     self.replies.insert((parent, body.id));
                     self.touch(parent, event);
@@ -120,10 +119,9 @@ impl Messages {
             unreachable!("an event touches only what is in memory")
         };
         if self.clean.remove(&message) {
-            self.clean_bytes -= held.bytes;
+            self.clean_bytes -= held.bytes();
         }
         held.fold(event);
-        held.touched = event.seq;
         self.touches.push_back((event.seq, message));
     }
 
@@ -133,11 +131,9 @@ impl Messages {
         if self.contains(message) {
             return;
         }
-        let bytes = bytes_of(&state);
-        let body = Body::Folded(Box::new(state));
-        self.held.insert(message, Held { body, touched: Seq(0), bytes });
+        self.clean_bytes += bytes_of(&state);
+        self.held.insert(message, Held::Folded(Box::new(Folded { state, touched: Seq(0) })));
         self.clean.insert(message);
-        self.clean_bytes += bytes;
     }
 
     /// The store has no such message in this conversation.
@@ -162,6 +158,10 @@ impl Messages {
         budget: &mut usize,
         is_pinned: impl Fn(MessageId) -> bool,
     ) {
+        while *budget > 0 && self.has_sealed_birth(sealed) {
+            *budget -= 1;
+            self.birth_sealed();
+        }
         while *budget > 0 && self.has_sealed_touch(sealed) {
             *budget -= 1;
             let Some((seq, message)) = self.touches.pop_front() else { break };
@@ -172,19 +172,36 @@ impl Messages {
 
     /// There is something to sweep.
     pub fn has_backlog(&self, sealed: Seq) -> bool {
-        self.has_sealed_touch(sealed) || self.is_over()
+        self.has_sealed_birth(sealed) || self.has_sealed_touch(sealed) || self.is_over()
+    }
+
+    fn has_sealed_birth(&self, sealed: Seq) -> bool {
+        let first = self.held.len() - self.unsealed;
+        self.held.at(first).is_some_and(|(_, held)| held.seq() <= sealed)
     }
 
     fn has_sealed_touch(&self, sealed: Seq) -> bool {
         self.touches.front().is_some_and(|(seq, _)| *seq <= sealed)
     }
 
+    fn birth_sealed(&mut self) {
+        let first = self.held.len() - self.unsealed;
+        let Some((message, held)) = self.held.at_mut(first) else { return };
+        self.unsealed -= 1;
+        if let Held::Fresh(event) = held {
+            *held = Held::Sealed(event.clone());
+            self.clean.insert(*message);
+            self.clean_bytes += held.bytes();
+        }
+    }
+
     fn touch_sealed(&mut self, seq: Seq, message: MessageId) {
-        let Some(held) = self.held.get_mut(message) else { return };
-        if held.touched == seq {
-            held.touched = Seq(0);
+        if let Some(Held::Folded(folded)) = self.held.get_mut(message)
+            && folded.touched == seq
+        {
+            folded.touched = Seq(0);
             self.clean.insert(message);
-            self.clean_bytes += held.bytes;
+            self.clean_bytes += bytes_of(&folded.state);
         }
     }
 
@@ -211,7 +228,7 @@ impl Messages {
     fn forget(&mut self, message: MessageId) {
         self.clean.remove(&message);
         if let Some(held) = self.held.remove(message) {
-            self.clean_bytes -= held.bytes;
+            self.clean_bytes -= held.bytes();
             if let Some(parent) = held.parent() {
                 self.replies.remove(&(parent, message));
             }
@@ -225,7 +242,10 @@ impl Messages {
 
     /// Every event that touched a message in memory is sealed.
     pub fn are_sealed(&self, sealed: Seq) -> bool {
-        self.touches.back().is_none_or(|(seq, _)| *seq <= sealed)
+        let births =
+            || self.held.at(self.held.len() - 1).is_none_or(|(_, last)| last.seq() <= sealed);
+        (self.unsealed == 0 || births())
+            && self.touches.back().is_none_or(|(seq, _)| *seq <= sealed)
     }
 
     /// A message as it is now, if it is in memory.
@@ -235,7 +255,7 @@ impl Messages {
 
     /// An event that touched it is not known to be sealed.
     pub fn is_touched(&self, message: MessageId) -> bool {
-        self.held.get(message).is_some_and(|held| held.touched > Seq(0))
+        self.held.get(message).is_some_and(Held::is_touched)
     }
 
     /// Ids in memory in this range, in order.
@@ -276,34 +296,64 @@ impl Messages {
 }
 
 impl Held {
+    /// Of the message's own event.
+    fn seq(&self) -> Seq {
+        match self {
+            Held::Fresh(event) | Held::Sealed(event) => event.seq,
+            Held::Folded(folded) => folded.state.seq,
+        }
+    }
+
+    fn is_touched(&self) -> bool {
+        match self {
+            Held::Fresh(_) => true,
+            Held::Sealed(_) => false,
+            Held::Folded(folded) => folded.touched > Seq(0),
+        }
+    }
+
+    /// What it counts for while it is clean.
+    fn bytes(&self) -> usize {
+        match self {
+            Held::Fresh(event) | Held::Sealed(event) => {
+                MESSAGE_BYTES + body_of(event).content.len()
+            }
+            Held::Folded(folded) => bytes_of(&folded.state),
+        }
+    }
+
     fn parent(&self) -> Option<MessageId> {
-        match &self.body {
-            Body::Fresh(event) => match &event.body {
-                EventBody::Message(body) => body.parent,
-                _ => None,
-            },
-            Body::Folded(state) => state.parent,
+        match self {
+            Held::Fresh(event) | Held::Sealed(event) => body_of(event).parent,
+            Held::Folded(folded) => folded.state.parent,
         }
     }
 
     fn fold(&mut self, event: &Event) {
-        if let Body::Fresh(_) = self.body {
-            self.body = Body::Folded(Box::new(self.state()));
+        if !matches!(self, Held::Folded(_)) {
+            *self = Held::Folded(Box::new(Folded { state: self.state(), touched: event.seq }));
         }
-        if let Body::Folded(state) = &mut self.body {
-            state.apply(event);
-            self.bytes = bytes_of(state);
+        if let Held::Folded(folded) = self {
+            folded.state.apply(event);
+            folded.touched = event.seq;
         }
     }
 
     fn state(&self) -> MessageState {
-        match &self.body {
-            Body::Fresh(event) => match MessageState::created(event) {
+        match self {
+            Held::Fresh(event) | Held::Sealed(event) => match MessageState::created(event) {
                 Some(state) => state,
                 None => unreachable!("only a message event begins a message"),
             },
-            Body::Folded(state) => (**state).clone(),
+            Held::Folded(folded) => folded.state.clone(),
         }
+    }
+}
+
+fn body_of(event: &Event) -> &MessageBody {
+    match &event.body {
+        EventBody::Message(body) => body,
+        _ => unreachable!("only a message event begins a message"),
     }
 }
 

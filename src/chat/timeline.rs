@@ -9,6 +9,8 @@ use std::ops::RangeInclusive;
 
 use crate::model::MessageId;
 
+const GROWTH_MIN: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Timeline<V> {
     entries: VecDeque<(MessageId, V)>,
@@ -41,18 +43,37 @@ impl<V> Timeline<V> {
         self.find(message).is_ok()
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// By its place among all.
+    pub fn at(&self, place: usize) -> Option<&(MessageId, V)> {
+        self.entries.get(place)
+    }
+
+    pub fn at_mut(&mut self, place: usize) -> Option<&mut (MessageId, V)> {
+        self.entries.get_mut(place)
+    }
+
+    /// Grows by a quarter and not to the double: most of what a busy server holds lies in rings like this.
     pub fn insert(&mut self, message: MessageId, value: V) {
         match self.find(message) {
             Ok(at) => self.entries[at].1 = value,
-            Err(at) => self.entries.insert(at, (message, value)),
+            Err(at) => {
+                if self.entries.len() == self.entries.capacity() {
+                    self.entries.reserve_exact((self.entries.len() / 4).max(GROWTH_MIN));
+                }
+                self.entries.insert(at, (message, value));
+            }
         }
     }
 
     pub fn remove(&mut self, message: MessageId) -> Option<V> {
         let at = self.find(message).ok()?;
         let (_, value) = self.entries.remove(at)?;
-        if self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to(self.entries.len() * 2);
+        if self.entries.len() < self.entries.capacity() / 2 {
+            self.entries.shrink_to(self.entries.len() * 5 / 4);
         }
         Some(value)
     }

@@ -83,7 +83,7 @@ pub struct RingSizes {
 
 pub struct Ring {
     ring: IoUring,
-    /// Signalled by the kernel when there is work that it has deferred, or a completion.
+    /// Signalled by the kernel when there is work that it has deferred, or a completion, once it is watched.
     news: OwnedFd,
     pool: Pool,
     operations: Slab<Operation>,
@@ -109,7 +109,6 @@ impl Ring {
             ring.submitter().register_buf_ring(pool.table.as_ptr() as u64, sizes.buffers, POOL)?;
         }
         let news = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        ring.submitter().register_eventfd(news.as_raw_fd())?;
         Ok(Ring { ring, news, pool, operations: Slab::new() })
     }
 
@@ -186,8 +185,9 @@ impl Ring {
         ignore_interruptions(entered.map(|_| ()))
     }
 
-    /// What becomes readable when the kernel has something for this ring.
+    /// What becomes readable when the kernel has something for this ring; to be asked for once.
     pub fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        self.ring.submitter().register_eventfd(self.news.as_raw_fd())?;
         let news = self.news.try_clone()?;
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, as long as it lives.
         let watched = unsafe { AsyncFd::register_with_interest(news, Interest::READABLE) };

@@ -24,6 +24,8 @@ use super::values::{self, Gone, ReplyCount, ToErase, ValueReader, ValueWriter, W
 const SLICE_BYTES_MAX: usize = 256 << 10;
 const SLICE_BYTES_MIN: usize = 16 << 10;
 const SLICE_TIME_MAX: Duration = Duration::from_millis(2);
+/// Changes that are collected, and so sorted, before they are put in.
+const CHANGES_BYTES_MAX: usize = 4 << 20;
 
 /// Keys with their new values; `None` removes.
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -60,8 +62,8 @@ pub fn put(
     segment: u64,
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
-    let mut builder = Builder { pages, changes: Changes::new() };
-    builder.all(gathered, segment)?;
+    let mut builder = Builder::new(pages);
+    builder.all(gathered, segment, stop)?;
     apply(pages, builder.changes, stop)
 }
 
@@ -72,7 +74,7 @@ pub fn put_directory(
     stop: &AtomicBool,
 ) -> Result<(), StoreError> {
     delete(pages, gathered, stop)?;
-    let mut builder = Builder { pages, changes: Changes::new() };
+    let mut builder = Builder::new(pages);
     for (conversation, share) in &gathered.conversations {
         builder.marks(conversation, share)?;
     }
@@ -124,10 +126,23 @@ pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), S
 pub(super) struct Builder<'a> {
     pub(super) pages: &'a Pages,
     changes: Changes,
+    /// Of the values among them.
+    bytes: usize,
 }
 
-impl Builder<'_> {
-    fn all(&mut self, gathered: &Gathered<'_>, segment: u64) -> Result<(), StoreError> {
+impl<'a> Builder<'a> {
+    fn new(pages: &'a Pages) -> Builder<'a> {
+        Builder { pages, changes: Changes::new(), bytes: 0 }
+    }
+
+    /// What one conversation adds up to never depends on what another one's changes made of the tree, so
+    /// conversations may be put in one by one.
+    fn all(
+        &mut self,
+        gathered: &Gathered<'_>,
+        segment: u64,
+        stop: &AtomicBool,
+    ) -> Result<(), StoreError> {
         for (conversation, share) in &gathered.conversations {
             self.events(conversation, share, segment);
             self.header(conversation, share)?;
@@ -135,6 +150,10 @@ impl Builder<'_> {
             self.edits(conversation, share)?;
             self.facts(conversation, share);
             self.marks(conversation, share)?;
+            if self.bytes >= CHANGES_BYTES_MAX {
+                self.bytes = 0;
+                apply(self.pages, std::mem::take(&mut self.changes), stop)?;
+            }
         }
         self.given_ids(gathered)?;
         self.imports(gathered, segment)?;
@@ -142,6 +161,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn put(&mut self, key: Key, value: Vec<u8>) {
+        self.bytes += value.len();
         self.changes.insert(key.into_bytes(), Some(value));
     }
 
@@ -470,8 +490,8 @@ mod tests {
         let first = scan(&first, 1, Tail::Strict).unwrap();
         let second = scan(&second, 2, Tail::Strict).unwrap();
         build(&pages, &first, &NEVER).unwrap();
-        let mut builder = Builder { pages: &pages, changes: Changes::new() };
-        builder.all(&gather(&second).unwrap(), 2).unwrap();
+        let mut builder = Builder::new(&pages);
+        builder.all(&gather(&second).unwrap(), 2, &NEVER).unwrap();
         let some = builder.changes.into_iter().take(changes_before_the_crash).collect();
         apply(&pages, some, &NEVER).unwrap();
         build(&pages, &second, &NEVER).unwrap();
@@ -532,8 +552,8 @@ mod tests {
             batch.remove(key.clone());
             pages.apply(batch).unwrap();
         }
-        let mut builder = Builder { pages: &other, changes: Changes::new() };
-        builder.all(&gathered, 2).unwrap();
+        let mut builder = Builder::new(&other);
+        builder.all(&gathered, 2, &NEVER).unwrap();
         if keys_removed == usize::MAX {
             let some = builder.changes.into_iter().take(changes_before_the_crash).collect();
             apply(&pages, some, &NEVER).unwrap();

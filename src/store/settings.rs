@@ -24,7 +24,7 @@ impl Default for StoreSettings {
     fn default() -> Self {
         StoreSettings {
             journal: JournalSettings::default(),
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
             journal_keep_days: 7,
             // Looked at every hour, once its segment has ended: well within a day.
             erase_after_ms: 12 * 3_600_000,

@@ -35,7 +35,7 @@ impl Default for JournalSettings {
     fn default() -> Self {
         JournalSettings {
             fsync: Fsync::Commit,
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             segment_age_ms: 3_600_000,
             disk_reserve_bytes: 256 << 20,
         }

@@ -35,6 +35,9 @@ impl Recent {
                 self.deleted.remove(message);
             }
         }
+        if self.events.len() < self.events.capacity() / 4 {
+            self.events.shrink_to(self.events.len() * 2);
+        }
     }
 
     /// The first event that pages may not have.
