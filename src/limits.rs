@@ -81,6 +81,8 @@ pub const HISTORY_FRAMES: u32 = 10;
 pub const QUESTIONS_PER_SOCKET_MAX: u8 = 4;
 /// Bytes of one page in sled: larger values become files that nothing syncs.
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// How long a page of several events becomes.
+pub const PAGE_BYTES: usize = 16 * 1024;
 /// What a socket had asked for when its user was erased is decided within this, and erased, too.
 pub const ERASURE_GRACE_MS: u64 = 2_000;
 /// Message ids that a store which lost something passes over: some may have been given to what is lost.

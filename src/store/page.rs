@@ -5,10 +5,10 @@
 //!  5  8  first seq            13  4  events
 //! then for each event: 8 commit, 4 place in it, 8 message id (0: no message), 4 length, the record
 //! ```
-//! Seqs are dense, so an event's place in the page says its seq. A page is at most `PAGE_BYTES_MAX`,
-//! unless a single event is larger.
+//! Seqs are dense, so an event's place in the page says its seq. A page is at most [`PAGE_BYTES`],
+//! unless a single event is larger: that one is below `PAGE_BYTES_MAX`.
 
-use crate::limits::PAGE_BYTES_MAX;
+use crate::limits::PAGE_BYTES;
 use crate::model::Seq;
 #[cfg(test)]
 use crate::model::{ConversationId, Event};
@@ -47,7 +47,7 @@ pub fn split<'a, 'b>(entries: &'b [PageEntry<'a>]) -> impl Iterator<Item = &'b [
         let mut length = 0;
         for entry in rest {
             bytes += entry.len_bytes();
-            if length > 0 && bytes > PAGE_BYTES_MAX {
+            if length > 0 && bytes > PAGE_BYTES {
                 break;
             }
             length += 1;
@@ -105,6 +105,7 @@ pub fn last_seq(value: &[u8]) -> Result<Seq, ValueError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::PAGE_BYTES_MAX;
     use crate::model::{EventBody, MessageBody, MessageId, Profile, UserId, Wall};
     use crate::node::journal::record;
     use crate::node::ports::Record;
@@ -141,10 +142,31 @@ mod tests {
             })
             .collect();
         let pages: Vec<Vec<u8>> = split(&entries).map(write).collect();
-        assert_eq!(pages.len(), 3);
+        assert_eq!(pages.len(), 5);
         assert!(pages.iter().all(|page| page.len() <= PAGE_BYTES_MAX));
         let read_back: Vec<PageEntry> = pages.iter().flat_map(|page| read(page).unwrap()).collect();
         assert_eq!(read_back, entries);
+    }
+
+    #[test]
+    fn several_events_make_pages_of_a_common_length() {
+        let records: Vec<Vec<u8>> = (1..=900).map(|seq| event(seq, "hello")).collect();
+        let entries: Vec<PageEntry> = records
+            .iter()
+            .zip(1..)
+            .map(|(record, seq)| PageEntry {
+                seq: Seq(seq),
+                commit: 9,
+                place: 0,
+                message: seq,
+                record,
+            })
+            .collect();
+        let lengths: Vec<usize> = split(&entries).map(|page| write(page).len()).collect();
+        let entry_bytes = ENTRY_HEADER_BYTES + records[0].len();
+        let (last, full) = lengths.split_last().unwrap();
+        assert!(full.len() > 2 && *last <= PAGE_BYTES);
+        assert!(full.iter().all(|&bytes| bytes <= PAGE_BYTES && bytes + entry_bytes > PAGE_BYTES));
     }
 
     #[test]
