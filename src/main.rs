@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 /// Buffers are given back on the core that made them, which is what mimalloc is fast at.
+#[cfg(not(feature = "malloc"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -354,6 +354,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of keys, nothing unsafe")]
     fn a_filter_knows_every_key_and_few_others() {
         let bloom = filled(50_000);
         assert!((0..50_000).all(|key| bloom.may_contain(&user(key % 7), &key.to_string())));
@@ -386,6 +387,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of keys, nothing unsafe")]
     fn a_day_with_too_many_keys_may_have_any() {
         let mut bloom = filled(1_800_000);
         assert!(bloom.bytes() <= DAY_BYTES_MAX);

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn no_wake_is_lost_between_two_threads() {
-        const ITEMS: usize = 100_000;
+        const ITEMS: usize = if cfg!(miri) { 200 } else { 100_000 };
         let receiver = std::thread::current();
         let bell = Arc::new(Doorbell::new(move || receiver.unpark()));
         let (mut sender, mut mail) = crate::mailbox::ring(8, bell.clone());

@@ -33,6 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
     fn conversations_spread_and_a_number_is_one_name_however_it_was_written() {
         let placement = Placement { seed: 7, cores: 4 };
         let mut counts = [0; 4];

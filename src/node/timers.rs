@@ -67,6 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
     fn a_deadline_that_goes_back_and_forth_leaves_one_entry() {
         let mut timers = Timers::default();
         let mut alarm = Alarm::default();

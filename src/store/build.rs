@@ -4,31 +4,23 @@
 //! hold, counts know up to which seq they count, and numbers are taken from what stands *before* the
 //! segment. Only when all of it is on disk the mark `Z` moves on.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
 use crate::model::{ConversationId, Erasure, MessageId, Seq, UserId};
 use crate::node::journal::archive::role_code;
 use crate::node::journal::{Scan, SealedMark};
 
+use super::changes::{Changes, apply};
 use super::erase;
 use super::error::{StoreError, ValueError};
 use super::gather::{DirectoryShare, Gathered, Share, gather};
 use super::keys::{Day, Key, KeyReader, Kind};
 use super::page::{self, PageEntry};
-use super::pages::{Batch, Pages};
+use super::pages::Pages;
 use super::values::{self, Gone, ReplyCount, ToErase, ValueReader, ValueWriter, Why};
 
-/// A slice of work on the tree: its lock is the process's.
-const SLICE_BYTES_MAX: usize = 256 << 10;
-const SLICE_BYTES_MIN: usize = 16 << 10;
-const SLICE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Changes that are collected, and so sorted, before they are put in.
 const CHANGES_BYTES_MAX: usize = 4 << 20;
-
-/// Keys with their new values; `None` removes.
-type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Builds the segment and seals it. `stop` ends the work between two slices: nothing is sealed then,
 /// and the next start does it again.
@@ -88,37 +80,6 @@ fn delete(pages: &Pages, gathered: &Gathered<'_>, stop: &AtomicBool) -> Result<(
             let gone = Gone { why: Why::Deleted, through };
             erase::conversation(pages, conversation, gone, stop)?;
         }
-    }
-    Ok(())
-}
-
-/// Puts changes in, in order of their keys and in slices, so that readers get their turn between.
-pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), StoreError> {
-    let mut slice_bytes_max = SLICE_BYTES_MAX;
-    let mut changes = changes.into_iter().peekable();
-    while changes.peek().is_some() {
-        if stop.load(Ordering::Relaxed) {
-            return Err(StoreError::Stopped);
-        }
-        let mut batch = Batch::default();
-        while batch.bytes() < slice_bytes_max
-            && let Some((key, value)) = changes.next()
-        {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        let begun = Instant::now();
-        pages.put(batch)?;
-        let took = begun.elapsed();
-        // The wait for the disk says nothing about the tree's lock.
-        pages.settle()?;
-        slice_bytes_max = match took {
-            took if took > SLICE_TIME_MAX => (slice_bytes_max / 2).max(SLICE_BYTES_MIN),
-            _ => (slice_bytes_max * 2).min(SLICE_BYTES_MAX),
-        };
-        std::thread::yield_now();
     }
     Ok(())
 }
@@ -404,6 +365,7 @@ pub fn sealed_at(pages: &Pages, segment: u64) -> Result<Option<u64>, StoreError>
 mod tests {
     use std::sync::Arc;
 
+    use super::super::pages::Batch;
     use super::*;
     use crate::model::DirectoryChange;
     use crate::model::{Event, EventBody, Mark, MessageBody, Profile, ReactionAction, Role};

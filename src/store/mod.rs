@@ -15,6 +15,7 @@
 
 mod backup;
 mod build;
+mod changes;
 mod commits;
 mod directory;
 mod erase;

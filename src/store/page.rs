@@ -142,10 +142,31 @@ mod tests {
             })
             .collect();
         let pages: Vec<Vec<u8>> = split(&entries).map(write).collect();
-        assert_eq!(pages.len(), 3);
+        assert_eq!(pages.len(), 5);
         assert!(pages.iter().all(|page| page.len() <= PAGE_BYTES_MAX));
         let read_back: Vec<PageEntry> = pages.iter().flat_map(|page| read(page).unwrap()).collect();
         assert_eq!(read_back, entries);
+    }
+
+    #[test]
+    fn several_events_make_pages_of_a_common_length() {
+        let records: Vec<Vec<u8>> = (1..=900).map(|seq| event(seq, "hello")).collect();
+        let entries: Vec<PageEntry> = records
+            .iter()
+            .zip(1..)
+            .map(|(record, seq)| PageEntry {
+                seq: Seq(seq),
+                commit: 9,
+                place: 0,
+                message: seq,
+                record,
+            })
+            .collect();
+        let lengths: Vec<usize> = split(&entries).map(|page| write(page).len()).collect();
+        let entry_bytes = ENTRY_HEADER_BYTES + records[0].len();
+        let (last, full) = lengths.split_last().unwrap();
+        assert!(full.len() > 2 && *last <= PAGE_BYTES);
+        assert!(full.iter().all(|&bytes| bytes <= PAGE_BYTES && bytes + entry_bytes > PAGE_BYTES));
     }
 
     #[test]

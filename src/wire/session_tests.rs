@@ -197,7 +197,7 @@ fn caps_are_told_at_the_first_header_over_them() {
     check(&[b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0".to_vec()], &too_big);
     // Production limits: 65,536 bytes pass, 65,537 do not (Daphne CVE-2026-44545).
     let full = frame(0x82, &vec![1; 65_536]);
-    for in_head in 0..=15 {
+    for in_head in 0..=if cfg!(miri) { 0 } else { 15 } {
         assert_eq!(decode_cut(SERVE, &full, &[in_head, 4_000]), [Binary(vec![1; 65_536])]);
     }
     assert_eq!(decode_cut(SERVE, &head_only(0x82, 65_537), &[]), too_big);

@@ -22,6 +22,8 @@ from websockets.asyncio.client import connect
 DEADLINE_S = 60
 PROFILE = Path(__file__).resolve().parents[2] / "packaging/seccomp.json"
 USER = 8000
+# What runs on a machine without systemd, too.
+PODMAN = ["podman", "--runtime=runc", "--cgroup-manager=cgroupfs"]
 
 
 def free_port():
@@ -31,7 +33,7 @@ def free_port():
 
 
 def podman(*arguments, code=0):
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=DEADLINE_S * 2)
+    done = subprocess.run([*PODMAN, *arguments], capture_output=True, text=True, timeout=DEADLINE_S * 2)
     assert code is None or done.returncode == code, f"podman {arguments[0]}: {done.returncode} {done.stderr}"
     return done.stdout.strip() + done.stderr.strip()
 
@@ -52,7 +54,7 @@ class Container:
             "--cap-drop", "all", "--read-only", "-v", f"{self.volume}:/var/lib/loquat",
             "-v", f"{self.secret}:/etc/loquat/jwt-secret:ro", *self.options, self.image,
             "serve", "--listen", f"127.0.0.1:{self.port}", "--jwt-secret-file", "/etc/loquat/jwt-secret",
-            "--access", "open", "--shards", "2", "--disk-reserve", "8MiB",
+            "--access", "open", "--shards", "2", "--disk-reserve", "8MiB", "--journal-segment", "4MiB",
             code=None,
         )
 

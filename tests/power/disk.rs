@@ -88,6 +88,11 @@ impl Fate {
         self.seed
     }
 
+    /// Names are as they were last, and of bytes there is nothing but what is certain.
+    pub fn forgetful() -> Fate {
+        Fate { seed: 1, kept: 0, names_kept: 100, torn: 0, lengthened: 0 }
+    }
+
     pub fn roll(dice: &mut Dice) -> Fate {
         Fate {
             seed: dice.next(),

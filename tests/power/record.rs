@@ -1,6 +1,7 @@
 //! Runs of the store under strace: a child writes by the plan and says in a file what it sends and what it was
 //! told, so that those words stand between the file operations in the order in which all of it happened.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,30 @@ pub struct Counts {
     pub sealed_segments: usize,
 }
 
+/// What became of one file.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub bytes: u64,
+    pub syncs: usize,
+    pub unsynced_max: u64,
+}
+
+/// A call on it that has not returned.
+#[derive(Debug)]
+enum Under {
+    Write(u64),
+    Sync { covers: u64 },
+}
+
+impl Under {
+    fn bytes(&self) -> u64 {
+        match self {
+            Under::Write(bytes) => *bytes,
+            Under::Sync { .. } => 0,
+        }
+    }
+}
+
 impl Recording {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -71,30 +96,50 @@ impl Recording {
         counts
     }
 
-    /// The most that was written to this file between two syncs of it that returned.
-    pub fn unsynced_bytes_max(&self, name: &str) -> u64 {
-        let mut inodes = Vec::new();
-        let (mut most, mut bytes) = (0, 0);
-        let mut syncs = Vec::new();
+    /// How much was written to the file of this name, how often it was synced, and the most that no sync had
+    /// covered at any moment: one that began after the write was over, and that has returned. Zeros at the end of
+    /// a write do not count: sled fills up its segments with them.
+    pub fn written(&self, name: &str) -> Written {
+        let mut written = Written::default();
+        let (mut inodes, mut covered) = (Vec::new(), 0);
+        let mut under_way: BTreeMap<u64, Under> = BTreeMap::new();
         for step in &self.steps {
             match step {
                 Step::Enter { call: Call::Create { path, inode }, .. } if path.ends_with(name) => {
                     inodes.push(*inode);
                 }
-                Step::Enter { call: Call::Write { inode, bytes: written, .. }, .. }
+                Step::Enter { call: Call::Write { inode, bytes, .. }, id }
                     if inodes.contains(inode) =>
                 {
-                    bytes += written.len() as u64;
-                    most = most.max(bytes);
+                    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+                    let bytes = (bytes.len() - zeros) as u64;
+                    written.bytes += bytes;
+                    under_way.insert(*id, Under::Write(bytes));
+                    written.unsynced_max = written.unsynced_max.max(written.bytes - covered);
                 }
                 Step::Enter { call: Call::Sync { inode }, id } if inodes.contains(inode) => {
-                    syncs.push(*id);
+                    let open = under_way.values().map(Under::bytes).sum::<u64>();
+                    under_way.insert(*id, Under::Sync { covers: written.bytes - open });
                 }
-                Step::Exit { id } if syncs.contains(id) => bytes = 0,
+                Step::Exit { id } => {
+                    if let Some(Under::Sync { covers }) = under_way.remove(id) {
+                        written.syncs += 1;
+                        covered = covers.max(covered);
+                    }
+                }
                 _ => {}
             }
         }
-        most
+        written
+    }
+
+    /// The moments at which a file whose name begins so has just lost it.
+    pub fn removals(&self, name: &str) -> Vec<usize> {
+        let is_it =
+            |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(name));
+        let is_removal = |step: &Step| matches!(step, Step::Enter { call: Call::Unlink { path }, .. } if is_it(path));
+        let steps = self.steps.iter().enumerate();
+        steps.filter(|(_, step)| is_removal(step)).map(|(at, _)| at + 1).collect()
     }
 
     /// As if files whose names begin so had never been synced.

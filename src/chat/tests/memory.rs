@@ -64,6 +64,7 @@ fn the_marks_of_those_who_left_are_read_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn sealed_messages_leave_memory_little_by_little() {
     let mut stage = Stage::new();
     let ann = stage.join(1);
@@ -100,6 +101,7 @@ fn large_messages_leave_memory_sooner() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn what_an_unsealed_event_touched_stays() {
     let mut stage = Stage::new();
     let ann = stage.join(1);

@@ -164,6 +164,7 @@ fn a_crowd_hears_only_its_number() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn joining_a_crowd_is_not_quadratic() {
     let mut stage = Stage::new();
     let mut effects = 0;

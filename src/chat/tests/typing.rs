@@ -26,6 +26,7 @@ fn stop(stage: &mut Stage, session: SessionId) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn keys_are_told_once_and_renewed_after_the_hooks_timer() {
     let (mut stage, ann) = two();
     for ms in 0..3_099 {
@@ -75,6 +76,7 @@ fn the_older_timer_of_a_pause_is_renewed_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn at_most_three_in_any_window() {
     let (mut stage, ann) = two();
     let mut trues = Vec::new();

@@ -8,6 +8,9 @@ use super::*;
 const V1: JsonRules = JsonRules { depth: 8, keys: 32, content_chars: 10, version: Version::V1 };
 const V2: JsonRules = JsonRules { version: Version::V2, ..V1 };
 
+/// More than anybody would send; less of it where each step is interpreted.
+const MANY: usize = if cfg!(miri) { 500 } else { 50_000 };
+
 /// A request, or the refusal's code and reference.
 type Outcome = Result<Request<'static>, (ErrorCode, Option<String>)>;
 
@@ -332,7 +335,7 @@ fn depth_is_bounded() {
     };
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), ("[0,", ",0]")] {
         check(&text(open, close, 7), Command::Read { message: MessageId(1) });
-        for levels in [8, 9, 1000, 5000] {
+        for levels in [8, 9, MANY / 50, MANY / 10] {
             check_refused(text(open, close, levels), ErrorCode::Invalid);
         }
     }
@@ -398,7 +401,7 @@ fn client_msg_ids_have_1_to_64_bytes() {
 #[test]
 fn a_decoder_forgets_each_frame() {
     let mut decoder = Decoder::default();
-    let big = json!({"type": "chat_message", "content": "a", "x": vec![0; 50_000]}).to_string();
+    let big = json!({"type": "chat_message", "content": "a", "x": vec![0; MANY]}).to_string();
     let frames: [(&str, Outcome); 5] = [
         (&big, Ok(Request { reference: None, command: send("a") })),
         (r#"{"type":"chat_message","content":"b"#, Err((ErrorCode::InvalidJson, None))),
@@ -459,7 +462,7 @@ fn almost_verbatim() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 4000 }, ..ProptestConfig::default() })]
 
     /// Whatever the short cut recognises, the parser finds the same in it.
     #[test]

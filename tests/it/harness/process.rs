@@ -13,7 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long anything may take that should happen at once. Generous: the machine may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// `LOQUAT_TEST_PATIENCE=60` at build time makes it longer: instrumented code is slow.
+pub const DEADLINE: Duration = Duration::from_secs(match option_env!("LOQUAT_TEST_PATIENCE") {
+    Some(text) => match u64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => panic!("LOQUAT_TEST_PATIENCE is a number of seconds"),
+    },
+    None => 10,
+});
 const TAIL_LINES: usize = 60;
 /// Shorter texts would be found in innocent lines.
 const SECRET_BYTES_MIN: usize = 12;
@@ -243,13 +250,17 @@ impl Process {
         format!("--- stderr ---\n{}\n--------------", output.lines[from..].join("\n"))
     }
 
-    /// What is wrong with what it printed: something secret, or the end of a thread.
+    /// What is wrong with what it printed: something secret, the end of a thread, or what a sanitizer has found.
     pub fn misprinted(&self) -> Option<String> {
         self.drained();
         let (out, err) = (self.stdout.lock(), self.stderr.lock());
         let lines = err.lines.iter().chain(&out.lines);
         if let Some(line) = self.secrets.leak(lines.map(String::as_str)) {
             return Some(format!("something secret was printed: {line}"));
+        }
+        let found = err.lines.iter().find(|line| line.contains("ERROR: AddressSanitizer"));
+        if let Some(line) = found {
+            return Some(format!("memory was misused: {line}"));
         }
         let panics = |line: &&String| !self.may_panic && line.contains("panicked at");
         err.lines.iter().find(panics).map(|line| format!("the process panicked: {line}"))

@@ -103,6 +103,8 @@ pub fn outcome(command: Command) -> (Option<i32>, String) {
 fn with_settings(command: &mut Command, settings: &[(String, String)]) {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("RUST_BACKTRACE", "1");
+    // What a sanitizer that was built in goes by (scripts/soak asan).
+    command.envs(std::env::var_os("ASAN_OPTIONS").map(|options| ("ASAN_OPTIONS", options)));
     command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
 }
 
