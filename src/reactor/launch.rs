@@ -278,8 +278,16 @@ fn pin(index: usize) {
 fn guarded(index: usize, body: impl FnOnce() -> io::Result<()>) {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => fatal(&format!("reactor {index} cannot run: {error}")),
+        Ok(Err(error)) => fatal(&format!("reactor {index} cannot run: {}", reason(error))),
         Err(_) => fatal(&format!("reactor {index} panicked; the server stops")),
+    }
+}
+
+/// The first ring may fit into what may be locked, and a later one not.
+fn reason(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => RingError::from(error).to_string(),
+        _ => error.to_string(),
     }
 }
 
