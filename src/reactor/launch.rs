@@ -337,6 +337,16 @@ mod tests {
 
     const CHILD: &str = "LOQUAT_TEST_PANICS";
 
+    #[test]
+    fn a_reactor_without_memory_for_its_ring_says_what_to_raise() {
+        let check = |code, part: &str| {
+            let said = reason(io::Error::from_raw_os_error(code));
+            assert!(said.contains(part), "{said}");
+        };
+        check(libc::ENOMEM, "ulimit -l");
+        check(libc::EBADF, "descriptor");
+    }
+
     /// Ends its process, so it runs in a child: this very test, told so by a variable.
     #[test]
     fn a_panic_in_a_reactor_ends_the_process_with_its_context() {
