@@ -26,10 +26,11 @@ const ABSENT_IDS_MAX: usize = 128;
 
 #[derive(Debug)]
 enum Held {
-    /// As it was sent; its event is not known to be sealed.
-    Fresh(Arc<Event>),
-    /// As it was sent, and sealed.
-    Sealed(Arc<Event>),
+    /// Nothing happened to it since.
+    Sent {
+        event: Arc<Event>,
+        is_sealed: bool,
+    },
     Folded(Box<Folded>),
 }
 
@@ -45,7 +46,11 @@ pub(super) struct Messages {
     held: Timeline<Held>,
     unsealed: usize,
     touches: VecDeque<(Seq, MessageId)>,
-    clean: BTreeSet<MessageId>,
+    /// Clean ones to which nothing happened, oldest first, and some that are not clean any more.
+    clean_sent: VecDeque<MessageId>,
+    /// The other clean ones.
+    clean_folded: BTreeSet<MessageId>,
+    clean_count: usize,
     clean_bytes: usize,
     absent: VecDeque<MessageId>,
     /// (parent, reply) of the replies in memory.
@@ -65,7 +70,7 @@ pub(super) struct View<'a> {
 impl Messages {
     pub fn get(&self, message: MessageId) -> Option<View<'_>> {
         Some(match self.held.get(message)? {
-            Held::Fresh(event) | Held::Sealed(event) => {
+            Held::Sent { event, .. } => {
                 let body = body_of(event);
                 View {
                     seq: event.seq,
@@ -88,7 +93,7 @@ impl Messages {
     /// Who reacted with an emoji: empty for a kind that the message does not have.
     pub fn reactions(&self, message: MessageId) -> Option<&BTreeMap<String, BTreeSet<UserId>>> {
         match self.held.get(message)? {
-            Held::Fresh(_) | Held::Sealed(_) => None,
+            Held::Sent { .. } => None,
             Held::Folded(folded) => Some(&folded.state.reactions),
         }
     }
@@ -101,7 +106,8 @@ impl Messages {
     pub fn apply(&mut self, event: &Arc<Event>) {
         match &event.body {
             EventBody::Message(body) => {
-                self.held.insert(body.id, Held::Fresh(event.clone()));
+                let held = Held::Sent { event: event.clone(), is_sealed: false };
+                self.held.insert(body.id, held);
                 self.unsealed += 1;
                 if let Some(parent) = body.parent {
                     self.replies.insert((parent, body.id));
@@ -118,7 +124,9 @@ impl Messages {
         let Some(held) = self.held.get_mut(message) else {
             unreachable!("an event touches only what is in memory")
         };
-        if self.clean.remove(&message) {
+        if !held.is_touched() {
+            self.clean_folded.remove(&message);
+            self.clean_count -= 1;
             self.clean_bytes -= held.bytes();
         }
         held.fold(event);
@@ -131,9 +139,10 @@ impl Messages {
         if self.contains(message) {
             return;
         }
+        self.clean_count += 1;
         self.clean_bytes += bytes_of(&state);
         self.held.insert(message, Held::Folded(Box::new(Folded { state, touched: Seq(0) })));
-        self.clean.insert(message);
+        self.clean_folded.insert(message);
     }
 
     /// The store has no such message in this conversation.
@@ -188,9 +197,10 @@ impl Messages {
         let first = self.held.len() - self.unsealed;
         let Some((message, held)) = self.held.at_mut(first) else { return };
         self.unsealed -= 1;
-        if let Held::Fresh(event) = held {
-            *held = Held::Sealed(event.clone());
-            self.clean.insert(*message);
+        if let Held::Sent { is_sealed, .. } = held {
+            *is_sealed = true;
+            self.clean_sent.push_back(*message);
+            self.clean_count += 1;
             self.clean_bytes += held.bytes();
         }
     }
@@ -200,34 +210,52 @@ impl Messages {
             && folded.touched == seq
         {
             folded.touched = Seq(0);
-            self.clean.insert(message);
+            self.clean_folded.insert(message);
+            self.clean_count += 1;
             self.clean_bytes += bytes_of(&folded.state);
         }
     }
 
     fn evict(&mut self, budget: &mut usize, is_pinned: impl Fn(MessageId) -> bool) {
         while *budget > 0 && self.is_over() {
-            let Some(message) = self.clean.iter().copied().find(|message| !is_pinned(*message))
-            else {
-                return;
-            };
+            let Some(message) = self.oldest_clean(&is_pinned) else { return };
             *budget -= 1;
             self.forget(message);
         }
     }
 
-    /// Lets all that is sealed leave memory, the pinned apart.
-    pub fn forget_sealed(&mut self, is_pinned: impl Fn(MessageId) -> bool) {
-        for message in self.clean.clone() {
-            if !is_pinned(message) {
-                self.forget(message);
+    /// The oldest clean message that is not pinned.
+    fn oldest_clean(&mut self, is_pinned: impl Fn(MessageId) -> bool) -> Option<MessageId> {
+        let mut sent = None;
+        let mut at = 0;
+        while let Some(&message) = self.clean_sent.get(at) {
+            match self.held.get(message) {
+                Some(Held::Sent { .. }) if is_pinned(message) => at += 1,
+                Some(Held::Sent { .. }) => {
+                    sent = Some(message);
+                    break;
+                }
+                // Something happened to it, or it is gone.
+                _ => drop(self.clean_sent.remove(at)),
             }
         }
+        let folded = self.clean_folded.iter().copied().find(|message| !is_pinned(*message));
+        [sent, folded].into_iter().flatten().min()
     }
 
+    /// Lets all that is sealed leave memory, the pinned apart.
+    pub fn forget_sealed(&mut self, is_pinned: impl Fn(MessageId) -> bool) {
+        while let Some(message) = self.oldest_clean(&is_pinned) {
+            self.forget(message);
+        }
+        self.clean_sent.shrink_to_fit();
+    }
+
+    /// One that is clean.
     fn forget(&mut self, message: MessageId) {
-        self.clean.remove(&message);
+        self.clean_folded.remove(&message);
         if let Some(held) = self.held.remove(message) {
+            self.clean_count -= 1;
             self.clean_bytes -= held.bytes();
             if let Some(parent) = held.parent() {
                 self.replies.remove(&(parent, message));
@@ -237,7 +265,7 @@ impl Messages {
 
     /// More clean messages are held than should be.
     fn is_over(&self) -> bool {
-        self.clean.len() > CLEAN_MESSAGES_MAX || self.clean_bytes > CLEAN_BYTES_MAX
+        self.clean_count > CLEAN_MESSAGES_MAX || self.clean_bytes > CLEAN_BYTES_MAX
     }
 
     /// Every event that touched a message in memory is sealed.
@@ -299,15 +327,14 @@ impl Held {
     /// Of the message's own event.
     fn seq(&self) -> Seq {
         match self {
-            Held::Fresh(event) | Held::Sealed(event) => event.seq,
+            Held::Sent { event, .. } => event.seq,
             Held::Folded(folded) => folded.state.seq,
         }
     }
 
     fn is_touched(&self) -> bool {
         match self {
-            Held::Fresh(_) => true,
-            Held::Sealed(_) => false,
+            Held::Sent { is_sealed, .. } => !is_sealed,
             Held::Folded(folded) => folded.touched > Seq(0),
         }
     }
@@ -315,16 +342,14 @@ impl Held {
     /// What it counts for while it is clean.
     fn bytes(&self) -> usize {
         match self {
-            Held::Fresh(event) | Held::Sealed(event) => {
-                MESSAGE_BYTES + body_of(event).content.len()
-            }
+            Held::Sent { event, .. } => MESSAGE_BYTES + body_of(event).content.len(),
             Held::Folded(folded) => bytes_of(&folded.state),
         }
     }
 
     fn parent(&self) -> Option<MessageId> {
         match self {
-            Held::Fresh(event) | Held::Sealed(event) => body_of(event).parent,
+            Held::Sent { event, .. } => body_of(event).parent,
             Held::Folded(folded) => folded.state.parent,
         }
     }
@@ -341,7 +366,7 @@ impl Held {
 
     fn state(&self) -> MessageState {
         match self {
-            Held::Fresh(event) | Held::Sealed(event) => match MessageState::created(event) {
+            Held::Sent { event, .. } => match MessageState::created(event) {
                 Some(state) => state,
                 None => unreachable!("only a message event begins a message"),
             },
@@ -362,4 +387,107 @@ fn bytes_of(state: &MessageState) -> usize {
     let reactions: usize =
         state.reactions.iter().map(|(emoji, users)| emoji.len() + users.len() * 64).sum();
     MESSAGE_BYTES + state.content.len() + reactions
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Profile, Wall};
+
+    fn event(seq: u64, body: EventBody) -> Arc<Event> {
+        Arc::new(Event { seq: Seq(seq), at: Wall(seq), body })
+    }
+
+    fn user() -> UserId {
+        UserId::from_number(1).unwrap()
+    }
+
+    fn sent(seq: u64, id: u64) -> Arc<Event> {
+        let body = MessageBody {
+            id: MessageId(id),
+            ordinal: 0,
+            sender: Profile::nameless(user()).into(),
+            content: "x".repeat(id as usize % 7),
+            parent: None,
+            client_msg_id: None,
+        };
+        event(seq, EventBody::Message(body))
+    }
+
+    fn edited(seq: u64, id: u64) -> Arc<Event> {
+        let (message, content) = (MessageId(id), "y".repeat(seq as usize % 5));
+        event(seq, EventBody::Edit { message, by: user(), content })
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Send,
+        /// The newest but so many.
+        Edit(u64),
+        /// All but the last so many events are sealed, and so much may be swept.
+        Sweep(u64, usize),
+        Load(u64),
+        Forget,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Send),
+            2 => (0..20u64).prop_map(Step::Edit),
+            3 => (0..10u64, 0..20usize).prop_map(|(left, budget)| Step::Sweep(left, budget)),
+            1 => (1..1_000u64).prop_map(Step::Load),
+            1 => Just(Step::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_clean_is_counted_and_the_rest_stays(
+            steps in prop::collection::vec(step(), 0..300),
+            pinned in 1_000..1_100u64,
+        ) {
+            let mut messages = Messages::default();
+            let (mut seq, mut last, mut sealed) = (0, 1_000, 0);
+            // By message, the last event that touched it.
+            let mut touched = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Send => {
+                        (seq, last) = (seq + 1, last + 1);
+                        messages.apply(&sent(seq, last));
+                        touched.insert(last, seq);
+                    }
+                    Step::Edit(back) if messages.contains(MessageId(last - back)) => {
+                        seq += 1;
+                        messages.apply(&edited(seq, last - back));
+                        touched.insert(last - back, seq);
+                    }
+                    Step::Edit(_) => {}
+                    Step::Sweep(left, mut budget) => {
+                        sealed = sealed.max(seq.saturating_sub(left));
+                        messages.sweep(Seq(sealed), &mut budget, |id| id.0 == pinned);
+                    }
+                    Step::Load(id) => {
+                        let state = MessageState::created(&sent(0, id)).unwrap();
+                        messages.insert_loaded(state);
+                    }
+                    Step::Forget => messages.forget_sealed(|id| id.0 == pinned),
+                }
+                let clean = messages.held.newest().filter(|(_, held)| !held.is_touched());
+                let (count, bytes) = clean.fold((0, 0), |(n, sum), (_, held)| (n + 1, sum + held.bytes()));
+                prop_assert_eq!((messages.clean_count, messages.clean_bytes), (count, bytes));
+                let all_here = touched.iter().all(|(id, at)| *at <= sealed || messages.contains(MessageId(*id)));
+                prop_assert!(all_here, "what is not sealed has left memory");
+            }
+            let was_pinned = messages.contains(MessageId(pinned));
+            messages.sweep(Seq(seq), &mut usize::MAX.clone(), |id| id.0 == pinned);
+            prop_assert!(!messages.has_backlog(Seq(seq)) && messages.are_sealed(Seq(seq)));
+            messages.forget_sealed(|id| id.0 == pinned);
+            prop_assert_eq!(messages.held.len(), usize::from(was_pinned));
+            messages.forget_sealed(|_| false);
+            prop_assert_eq!((messages.held.len(), messages.clean_count, messages.clean_bytes), (0, 0, 0));
+        }
+    }
 }
