@@ -125,14 +125,9 @@ mod tests {
         record::to_bytes(&Record::Event { conversation, event: Arc::new(event) }).unwrap()
     }
 
-    #[test]
-    fn the_longest_content_fits_and_pages_are_cut_below_their_bound() {
-        let longest = "𝄞".repeat(10_000);
-        let records: Vec<Vec<u8>> =
-            (1..=5).map(|seq| event(seq, if seq % 2 == 0 { "short" } else { &longest })).collect();
-        let entries: Vec<PageEntry> = records
-            .iter()
-            .zip(1..)
+    fn entries_of(records: &[Vec<u8>]) -> Vec<PageEntry<'_>> {
+        let numbered = records.iter().zip(1..);
+        numbered
             .map(|(record, seq)| PageEntry {
                 seq: Seq(seq),
                 commit: 9,
@@ -140,7 +135,15 @@ mod tests {
                 message: seq,
                 record,
             })
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn the_longest_content_fits_and_pages_are_cut_below_their_bound() {
+        let longest = "𝄞".repeat(10_000);
+        let records: Vec<Vec<u8>> =
+            (1..=5).map(|seq| event(seq, if seq % 2 == 0 { "short" } else { &longest })).collect();
+        let entries = entries_of(&records);
         let pages: Vec<Vec<u8>> = split(&entries).map(write).collect();
         assert_eq!(pages.len(), 5);
         assert!(pages.iter().all(|page| page.len() <= PAGE_BYTES_MAX));
@@ -151,17 +154,7 @@ mod tests {
     #[test]
     fn several_events_make_pages_of_a_common_length() {
         let records: Vec<Vec<u8>> = (1..=900).map(|seq| event(seq, "hello")).collect();
-        let entries: Vec<PageEntry> = records
-            .iter()
-            .zip(1..)
-            .map(|(record, seq)| PageEntry {
-                seq: Seq(seq),
-                commit: 9,
-                place: 0,
-                message: seq,
-                record,
-            })
-            .collect();
+        let entries = entries_of(&records);
         let lengths: Vec<usize> = split(&entries).map(|page| write(page).len()).collect();
         let entry_bytes = ENTRY_HEADER_BYTES + records[0].len();
         let (last, full) = lengths.split_last().unwrap();
