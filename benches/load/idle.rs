@@ -9,13 +9,16 @@ use crate::outcome::Reading;
 use crate::seats::seats;
 use crate::server::Server;
 
-/// What happens right after the last connect (presence, timers) belongs to connecting.
+/// What happens right after the last connect (presence, timers) belongs to connecting; what happens before the first does
+/// not.
 const SETTLE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(20);
 
 pub fn measure(server: &Server, shape: Shape, idle: Duration) -> Result<Vec<Reading>, Fail> {
     let seats = seats(shape, "");
     let mut crowd = Crowd::new()?;
+    // A server that answers may still be starting: that is no socket's cost.
+    wait(&mut crowd, SETTLE)?;
     let (before, begun) = (server.usage(), Instant::now());
     crowd.connect(server.address, &seats, &mut Silent)?;
     let seconds = begun.elapsed().as_secs_f64();

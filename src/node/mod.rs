@@ -25,4 +25,5 @@ pub mod planted;
 pub mod ports;
 pub mod question;
 pub mod shard;
+mod table;
 pub mod timers;

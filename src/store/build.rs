@@ -123,7 +123,7 @@ impl<'a> Builder<'a> {
 
     pub(super) fn put(&mut self, key: Key, value: Vec<u8>) {
         self.bytes += value.len();
-        self.changes.insert(key.into_bytes(), Some(value));
+        self.changes.insert(key.into_bytes(), Some(value.into()));
     }
 
     fn remove(&mut self, key: Key) {

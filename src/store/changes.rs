@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sled::IVec;
+
 use super::error::StoreError;
 use super::pages::{Batch, Pages};
 
@@ -14,7 +16,7 @@ const SLICE_BYTES_MAX: usize = 256 << 10;
 const SLICE_BYTES_MIN: usize = 16 << 10;
 const SLICE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Keys with their new values; `None` removes.
-pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub type Changes = BTreeMap<Vec<u8>, Option<IVec>>;
 
 /// Puts changes in, in order of their keys and in slices, so that readers get their turn between.
 pub fn apply(pages: &Pages, changes: Changes, stop: &AtomicBool) -> Result<(), StoreError> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark,
-    MessageBody, MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
+    MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
-use crate::node::journal::record;
+use crate::node::journal::record::{self, MessageOutline, Outline};
 use crate::node::journal::{Damage, Scan};
 use crate::node::ports::Record;
 
@@ -69,8 +69,13 @@ pub fn gather<'a>(segment: &Scan<'a>) -> Result<Gathered<'a>, StoreError> {
         let damage = Damage::Record { segment: commit.head.segment, commit: commit.head.commit };
         let mut count = 0;
         for bytes in commit.records() {
-            let record = record::decode(bytes).map_err(|_| damage)?;
-            gathered.add(At { commit: commit.head.commit, place: count }, record, bytes)?;
+            let at = At { commit: commit.head.commit, place: count };
+            match record::outline(bytes).map_err(|_| damage)? {
+                Outline::Message(conversation, message) => {
+                    gathered.share(conversation).message(at, &message, bytes)?;
+                }
+                Outline::Other(record) => gathered.add(at, record, bytes)?,
+            }
             count += 1;
         }
         if count != commit.record_count() {
@@ -94,18 +99,22 @@ pub fn gather_events<'a>(
 }
 
 impl<'a> Gathered<'a> {
+    fn share(&mut self, conversation: ConversationId) -> &mut Share<'a> {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, at: At, record: Record, bytes: &'a [u8]) -> Result<(), StoreError> {
         match record {
             Record::Event { conversation, event } => {
-                self.conversations.entry(conversation).or_default().event(at, &event, bytes)?;
+                self.share(conversation).event(at, &event, bytes)?;
             }
             Record::Erased => {}
             Record::Mark { conversation, mark } => {
-                self.conversations.entry(conversation).or_default().mark(mark, bytes);
+                self.share(conversation).mark(mark, bytes);
             }
             Record::Directory(change) => {
                 if let DirectoryChange::ConversationDeleted { conversation, tombstone } = &change {
-                    self.conversations.entry(conversation.clone()).or_default().end(*tombstone);
+                    self.share(conversation.clone()).end(*tombstone);
                 }
                 self.directory.change(at, change, bytes);
             }
@@ -128,19 +137,12 @@ impl<'a> Share<'a> {
     }
 
     fn event(&mut self, at: At, event: &Event, bytes: &'a [u8]) -> Result<(), StoreError> {
-        let last = self.header.last_seq;
-        if event.seq <= last {
-            return Err(StoreError::SeqRepeated { last: last.0, found: event.seq.0 });
+        if let EventBody::Message(body) = &event.body {
+            return self.message(at, &MessageOutline::of(event, body), bytes);
         }
-        self.seqs = Some((self.seqs.map_or(event.seq, |(first, _)| first), event.seq));
-        self.header.last_seq = event.seq;
-        self.header.last_at = event.at;
-        let mut message_id = 0;
+        self.place(at, (event.seq, event.at), MessageId(0), bytes)?;
         match &event.body {
-            EventBody::Message(body) => {
-                message_id = body.id.0;
-                self.message(event, body);
-            }
+            EventBody::Message(_) => {}
             EventBody::Edit { message, .. } => {
                 self.edits.entry(*message).or_default().push((event.seq, bytes));
             }
@@ -152,32 +154,51 @@ impl<'a> Share<'a> {
                 self.reactions.insert((*message, emoji.clone(), user.clone()), holds);
             }
         }
-        self.events.push(PageEntry {
-            seq: event.seq,
-            commit: at.commit,
-            place: at.place,
-            message: message_id,
-            record: bytes,
-        });
         Ok(())
     }
 
-    fn message(&mut self, event: &Event, body: &MessageBody) {
+    fn message(
+        &mut self,
+        at: At,
+        message: &MessageOutline<'_>,
+        bytes: &'a [u8],
+    ) -> Result<(), StoreError> {
+        self.place(at, (message.seq, message.at), message.id, bytes)?;
         self.has_messages = true;
-        self.header.last_message = body.id.0;
-        self.header.messages = body.ordinal.saturating_add(1);
-        if let Some(parent) = body.parent {
-            self.replies.entry(parent).or_default().push((body.id, event.seq));
+        self.header.last_message = message.id.0;
+        self.header.messages = message.ordinal.saturating_add(1);
+        if let Some(parent) = message.parent {
+            self.replies.entry(parent).or_default().push((message.id, message.seq));
         }
-        if let Some(client_msg_id) = &body.client_msg_id {
+        if let Some(client_msg_id) = message.client_msg_id {
             let first = FirstSend {
-                message: body.id,
-                seq: event.seq,
-                created_at: event.at,
-                content_hash: FirstSend::hash_content(&body.content),
+                message: message.id,
+                seq: message.seq,
+                created_at: message.at,
+                content_hash: FirstSend::hash_content(message.content),
             };
-            self.first_sends.push((body.sender.id.clone(), client_msg_id.clone(), first));
+            self.first_sends.push((message.sender.clone(), client_msg_id.to_owned(), first));
         }
+        Ok(())
+    }
+
+    /// The next event; `message` is 0 if it is no message.
+    fn place(
+        &mut self,
+        At { commit, place }: At,
+        (seq, at): (Seq, Wall),
+        message: MessageId,
+        record: &'a [u8],
+    ) -> Result<(), StoreError> {
+        let last = self.header.last_seq;
+        if seq <= last {
+            return Err(StoreError::SeqRepeated { last: last.0, found: seq.0 });
+        }
+        self.seqs = Some((self.seqs.map_or(seq, |(first, _)| first), seq));
+        self.header.last_seq = seq;
+        self.header.last_at = at;
+        self.events.push(PageEntry { seq, commit, place, message: message.0, record });
+        Ok(())
     }
 
     fn mark(&mut self, mark: Mark, bytes: &'a [u8]) {

@@ -61,7 +61,8 @@ pub fn split<'a, 'b>(entries: &'b [PageEntry<'a>]) -> impl Iterator<Item = &'b [
 /// Entries of consecutive seqs as one value.
 pub fn write(entries: &[PageEntry<'_>]) -> Vec<u8> {
     let first = entries.first().map_or(0, |entry| entry.seq.0);
-    let head = ValueWriter::default().u64(first).u32(entries.len() as u32);
+    let bytes = entries.iter().map(PageEntry::len_bytes).sum::<usize>() + PAGE_HEADER_BYTES;
+    let head = ValueWriter::with_capacity(bytes).u64(first).u32(entries.len() as u32);
     let page = entries.iter().fold(head, |page, entry| {
         page.u64(entry.commit)
             .u32(entry.place)

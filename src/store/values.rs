@@ -24,6 +24,13 @@ impl Default for ValueWriter {
 }
 
 impl ValueWriter {
+    /// A value of about so many bytes, its head not counted.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut value = Vec::with_capacity(VALUE_HEADER_BYTES + bytes);
+        value.resize(VALUE_HEADER_BYTES, 0);
+        ValueWriter(value)
+    }
+
     pub fn u8(mut self, number: u8) -> Self {
         self.0.push(number);
         self

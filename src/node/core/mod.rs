@@ -23,7 +23,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use slab::Slab;
 
 use self::drain::{Drain, Heard};
 pub use self::pressure::Pressure;
@@ -38,6 +37,7 @@ use super::placement::Placement;
 #[cfg(feature = "planted")]
 use super::planted::{self, Bug};
 use super::shard::{Shard, ShardSettings};
+use super::table::Table;
 use super::timers::Timers;
 use crate::auth::Verifier;
 use crate::limits::Limits;
@@ -113,7 +113,7 @@ pub struct Core<S> {
     settings: CoreSettings,
     reloadable: Arc<Reloadable>,
     admissions: Arc<Admissions>,
-    connections: Slab<Connection>,
+    connections: Table<Connection>,
     /// How often each slot was used.
     generations: Vec<u32>,
     shard: Shard,
@@ -150,7 +150,7 @@ impl<S> Core<S> {
             settings,
             reloadable,
             admissions,
-            connections: Slab::new(),
+            connections: Table::default(),
             generations: Vec::new(),
             shard,
             far: HashMap::new(),
@@ -224,8 +224,7 @@ impl<S> Core<S> {
     }
 
     fn insert(&mut self, phase: Phase, peer: IpAddr, now: Now) -> u32 {
-        let entry = self.connections.vacant_entry();
-        let slot = entry.key();
+        let slot = self.connections.vacant_key();
         if self.generations.len() <= slot {
             self.generations.resize(slot + 1, 0);
         }
@@ -234,7 +233,7 @@ impl<S> Core<S> {
             slot: slot as u32,
             generation: self.generations[slot],
         };
-        entry.insert(Connection::new(session, phase, peer, now.mono));
+        self.connections.insert(Connection::new(session, phase, peer, now.mono));
         self.arm(slot as u32);
         slot as u32
     }

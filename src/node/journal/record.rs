@@ -60,13 +60,69 @@ pub fn to_bytes(record: &Record) -> Result<Vec<u8>, RecordError> {
 
 /// Reads a record back.
 pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+    record(access(bytes)?)
+}
+
+/// What an index needs of a message, and nothing copied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MessageOutline<'a> {
+    pub seq: Seq,
+    pub at: Wall,
+    pub id: MessageId,
+    pub ordinal: u64,
+    pub parent: Option<MessageId>,
+    pub sender: UserId,
+    pub client_msg_id: Option<&'a str>,
+    pub content: &'a str,
+}
+
+impl<'a> MessageOutline<'a> {
+    pub fn of(event: &Event, body: &'a MessageBody) -> MessageOutline<'a> {
+        MessageOutline {
+            seq: event.seq,
+            at: event.at,
+            id: body.id,
+            ordinal: body.ordinal,
+            parent: body.parent,
+            sender: body.sender.id.clone(),
+            client_msg_id: body.client_msg_id.as_deref(),
+            content: &body.content,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Outline<'a> {
+    Message(ConversationId, MessageOutline<'a>),
+    Other(Record),
+}
+
+/// Reads a record back, of a message only what an index needs. Errors are those of [`decode`].
+pub fn outline(bytes: &[u8]) -> Result<Outline<'_>, RecordError> {
+    let entry = access(bytes)?;
+    let ArchivedEntry::Event { conversation: id, seq, at, body: ArchivedBody::Message(body) } = entry
+    else {
+        return record(entry).map(Outline::Other);
+    };
+    let outline = MessageOutline {
+        seq: Seq(seq.to_native()),
+        at: Wall(at.to_native()),
+        id: MessageId(body.id.to_native()),
+        ordinal: body.ordinal.to_native(),
+        parent: body.parent.as_ref().map(|parent| MessageId(parent.to_native())),
+        sender: user(&body.sender.id)?,
+        client_msg_id: body.client_msg_id.as_ref().map(|id| id.as_ref()),
+        content: body.content.as_ref(),
+    };
+    Ok(Outline::Message(conversation(id)?, outline))
+}
+
+fn access(bytes: &[u8]) -> Result<&ArchivedEntry<'_>, RecordError> {
     let (&version, archive) = bytes.split_first().ok_or(RecordError::Empty)?;
     if version != RECORD_VERSION {
         return Err(RecordError::Version(version));
     }
-    let entry = rkyv::access::<ArchivedEntry<'_>, rancor::Failure>(archive)
-        .map_err(|_| RecordError::Archive)?;
-    record(entry)
+    rkyv::access::<ArchivedEntry<'_>, rancor::Failure>(archive).map_err(|_| RecordError::Archive)
 }
 
 fn record(entry: &ArchivedEntry<'_>) -> Result<Record, RecordError> {

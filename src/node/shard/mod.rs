@@ -30,7 +30,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use slab::Slab;
 
 use self::admit::Waiting;
 pub(super) use self::batches::FullBatch;
@@ -44,6 +43,7 @@ use self::session::Refresh;
 use super::admin::{AdminAnswer, AdminCommand};
 use super::mail::Told;
 use super::ports::{LoadQuery, LoadRequest, LoadResult, Record, ToLog};
+use super::table::Table;
 use super::timers::Timers;
 use crate::chat::rate::Bucket;
 use crate::chat::{self, Conversation, Effect};
@@ -111,7 +111,7 @@ pub struct Shard {
     core: u16,
     settings: ShardSettings,
     chat_settings: Arc<chat::Settings>,
-    rooms: Slab<Room>,
+    rooms: Table<Room>,
     by_id: HashMap<ConversationId, usize>,
     /// The room of each socket that lives on another core.
     remotes: HashMap<SessionId, usize>,
@@ -197,7 +197,7 @@ impl Shard {
             core,
             settings,
             chat_settings,
-            rooms: Slab::new(),
+            rooms: Table::default(),
             by_id: HashMap::new(),
             remotes: HashMap::new(),
             lease,
@@ -303,7 +303,7 @@ impl Shard {
         }
         self.chat_settings =
             Arc::new(chat::Settings { limits: limits.clone(), ..(*self.chat_settings).clone() });
-        for (_, room) in &mut self.rooms {
+        for (_, room) in self.rooms.iter_mut() {
             if let Some(chat) = &mut room.chat {
                 chat.set_settings(self.chat_settings.clone(), now);
             }
@@ -312,7 +312,7 @@ impl Shard {
 
     /// Lets go at once of everything that the store has as well.
     pub fn shrink(&mut self) {
-        for (_, room) in &mut self.rooms {
+        for (_, room) in self.rooms.iter_mut() {
             if let Some(chat) = &mut room.chat {
                 chat.shrink();
             }
