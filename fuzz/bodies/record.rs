@@ -1,10 +1,21 @@
-//! Bytes from a disk that lies: records, commits and whole segments never panic, and what reads as a
-//! record is written and read again as the same.
+//! Bytes from a disk that lies: records, commits and whole segments never panic, what reads as a record is
+//! written and read again as the same, and an outline says the same as the whole.
 
-use loquat::node::journal::{Recovery, RecoveryStep, SealedMark, Tail, record, scan};
+use loquat::model::EventBody;
+use loquat::node::journal::record::{self, MessageOutline, Outline};
+use loquat::node::journal::{Recovery, RecoveryStep, SealedMark, Tail, scan};
+use loquat::node::ports::Record;
 
 pub fn run(data: &[u8]) {
+    let outline = record::outline(data);
+    assert_eq!(outline.as_ref().err().copied(), record::decode(data).err());
     if let Ok(read) = record::decode(data) {
+        if let (Ok(Outline::Message(conversation, outline)), Record::Event { conversation: id, event }) =
+            (outline, &read)
+        {
+            let EventBody::Message(body) = &event.body else { panic!("not a message: {outline:?}") };
+            assert_eq!((&conversation, outline), (id, MessageOutline::of(event, body)));
+        }
         let bytes = record::to_bytes(&read).expect("what was read can be written");
         assert_eq!(record::decode(&bytes), Ok(read));
     }

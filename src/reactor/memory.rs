@@ -18,16 +18,6 @@ pub fn used_bytes() -> Option<u64> {
     field("/proc/self/status", "RssAnon:").map(|kib| kib * 1024)
 }
 
-/// Gives back to the kernel what threads have freed. mimalloc does so by itself, but only while somebody
-/// allocates: what many connects left behind would stay for as long as they are silent.
-pub fn give_back() {
-    // SAFETY: may be called at any time on any thread; it frees nothing that is in use.
-    #[cfg(not(feature = "malloc"))]
-    unsafe {
-        libmimalloc_sys::mi_collect(true);
-    }
-}
-
 /// What a line of `/proc/self/cgroup` (cgroups(7)) limits memory to: the unified hierarchy, or the first
 /// version's one for memory.
 fn group_limit(line: &str) -> Option<u64> {

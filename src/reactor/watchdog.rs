@@ -94,7 +94,6 @@ fn watch(watched: &Watched, shared: &Shared) {
                 watched.wakers.iter().for_each(Waker::wake);
             }
         }
-        memory::give_back();
         let now = Instant::now();
         // This thread was stopped as well: the whole process was, not one thread.
         if now.duration_since(last) > EVERY * 3 {

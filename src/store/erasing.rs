@@ -238,7 +238,8 @@ fn seq_of(
     let first = Seq(ValueReader::new(&value)?.u64()?);
     let key = Key::new(Kind::Page).conversation(conversation).seq(first);
     let Some(value) = pages.get(&key)? else { return Ok(None) };
-    let entries = page::read(&value)?;
+    let page = page::open(&value)?;
+    let entries = page.entries()?;
     Ok(entries.iter().find(|entry| entry.message == message.0).map(|entry| entry.seq))
 }
 
@@ -274,7 +275,8 @@ pub(super) fn rewrite_page(
 
 /// A page's value without what is to be erased; `None` when it has nothing of it.
 fn redacted_page(redaction: &Redaction, value: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    let entries = page::read(value)?;
+    let page = page::open(value)?;
+    let entries = page.entries()?;
     let mut records = Vec::with_capacity(entries.len());
     for entry in &entries {
         records.push(redacted(redaction, entry.record)?);

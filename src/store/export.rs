@@ -20,7 +20,7 @@ use crate::node::ports::Record;
 use super::commits::Commits;
 use super::error::{StoreError, ValueError};
 use super::keys::{Key, KeyReader, Kind};
-use super::page;
+use super::page::{self, Page};
 use super::pages::guarded;
 use super::read::{ReadHandle, event_of, mark_of};
 use super::values::ValueReader;
@@ -102,7 +102,7 @@ pub struct Export {
     phase: Phase,
     ready: VecDeque<Line>,
     last_message: u64,
-    held: Option<sled::IVec>,
+    held: Option<Page<'static>>,
 }
 
 impl Export {
@@ -178,15 +178,15 @@ impl Export {
         };
         let mut events = Vec::new();
         self.phase = Phase::Marks(None);
-        match &found {
-            Some(value) if page::first_seq(value)? <= last => {
+        match found.as_deref().map(page::open).transpose()? {
+            Some(page) if *page.seqs().start() <= last => {
                 let of_it = |seq: Seq| (next..=last).contains(&seq);
-                for entry in page::read(value)?.iter().filter(|it| it.message != 0) {
+                for entry in page.entries()?.iter().filter(|it| it.message != 0) {
                     if of_it(entry.seq) {
                         events.push(Arc::new(event_of(entry.record)?));
                     }
                 }
-                self.phase = Phase::Messages(page::last_seq(value)?.next());
+                self.phase = Phase::Messages(page.seqs().end().next());
             }
             _ => {
                 let behind = self.unsealed.events.iter().filter(|event| event.seq >= next);
@@ -322,15 +322,14 @@ impl Export {
         if let Ok(at) = unsealed.binary_search_by_key(&seq, |event| event.seq) {
             return Ok(Some(unsealed[at].at));
         }
-        let is_held = match &self.held {
-            Some(value) => (page::first_seq(value)?..=page::last_seq(value)?).contains(&seq),
-            None => false,
-        };
-        if !is_held {
-            self.held = self.read.page_from(&self.head.conversation, seq)?;
+        if self.held.as_ref().is_none_or(|page| !page.seqs().contains(&seq)) {
+            self.held = match self.read.page_from(&self.head.conversation, seq)? {
+                Some(value) => Some(page::open(&value)?.into_owned()),
+                None => None,
+            };
         }
-        let Some(value) = &self.held else { return Ok(None) };
-        let entries = page::read(value)?;
+        let Some(page) = &self.held else { return Ok(None) };
+        let entries = page.entries()?;
         let found = entries.iter().find(|entry| entry.seq == seq);
         found.map(|entry| event_of(entry.record).map(|event| event.at)).transpose()
     }

@@ -65,7 +65,7 @@ pub use error::{OpenError, StoreError, ValueError};
 pub use export::{Export, ExportHead, Line, LineMessage};
 pub use open::{Opened, Replayed, Store};
 pub use overlay::Progress;
-pub use pair::read_pair;
+pub use pair::{contents, read_pair};
 pub use read::{RECENT_MAX, ReadHandle};
 pub use rebuild::{Rebuild, Rebuilt, Stage as RebuildStage, rebuild};
 pub use running::{Ended, Fatal, Orders, Running, ShardEnds, ShardPorts, StoreCounters};

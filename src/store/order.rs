@@ -11,7 +11,7 @@ use crate::model::{ConversationId, Event, Seq};
 
 use super::error::StoreError;
 use super::keys::{Key, KeyReader, Kind};
-use super::page::{self, PageEntry};
+use super::page::{self, Page, PageEntry};
 use super::read::{ReadHandle, event_of};
 use super::stream::Position;
 use super::values::ValueReader;
@@ -86,7 +86,7 @@ pub struct Order {
 }
 
 /// A page that was read last: neighbours in the log are often neighbours in a page.
-pub type Held = Option<(u32, sled::IVec)>;
+pub type Held = Option<(u32, Page<'static>)>;
 
 impl Order {
     pub fn of(read: &ReadHandle, span: SealedSpan, from: Position) -> Result<Order, StoreError> {
@@ -124,7 +124,8 @@ impl Order {
         while next <= last
             && let Some(value) = read.page_from(conversation, next)?
         {
-            let entries = page::read(&value)?;
+            let page = page::open(&value)?;
+            let entries = page.entries()?;
             let Some(end) = entries.last().map(|entry| entry.seq) else { break };
             if end < next {
                 break;
@@ -177,14 +178,15 @@ impl Order {
         held: &mut Held,
     ) -> Result<Option<Arc<Event>>, StoreError> {
         let is_held = held.as_ref().is_some_and(|(of, _)| *of == entry.conversation);
-        if !is_held || !has(held, entry)? {
+        if !is_held || !has(held, entry) {
             let conversation = &self.conversations[entry.conversation as usize];
-            *held = read
-                .page_from(conversation, Seq(entry.seq))?
-                .map(|value| (entry.conversation, value));
+            *held = match read.page_from(conversation, Seq(entry.seq))? {
+                Some(value) => Some((entry.conversation, page::open(&value)?.into_owned())),
+                None => None,
+            };
         }
-        let Some((_, value)) = held else { return Ok(None) };
-        let entries = page::read(value)?;
+        let Some((_, page)) = held else { return Ok(None) };
+        let entries = page.entries()?;
         let found = entries
             .iter()
             .find(|it| (it.commit, it.place, it.seq.0) == (entry.commit, entry.place, entry.seq));
@@ -192,8 +194,6 @@ impl Order {
     }
 }
 
-fn has(held: &Held, entry: &Ordered) -> Result<bool, StoreError> {
-    let Some((_, value)) = held else { return Ok(false) };
-    let (first, last) = (page::first_seq(value)?, page::last_seq(value)?);
-    Ok((first..=last).contains(&Seq(entry.seq)))
+fn has(held: &Held, entry: &Ordered) -> bool {
+    held.as_ref().is_some_and(|(_, page)| page.seqs().contains(&Seq(entry.seq)))
 }

@@ -3,6 +3,8 @@
 //!
 //! Bytes that nobody wrote must end in an error and never in a panic; the fuzz target `store` holds it to that.
 
+use std::borrow::Cow;
+
 use crate::node::journal::record;
 
 use super::error::ValueError;
@@ -53,17 +55,25 @@ pub fn read_pair(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
     }
 }
 
+/// What a value says, unpacked: for who looks for a text in it.
+pub fn contents<'a>(key: &[u8], value: &'a [u8]) -> Result<Cow<'a, [u8]>, ValueError> {
+    match key.first() {
+        Some(&kind) if kind == Kind::Page as u8 => Ok(page::open(value)?.into_body()),
+        _ => Ok(Cow::Borrowed(ValueReader::new(value)?.rest())),
+    }
+}
+
 fn read_page(key: &[u8], value: &[u8]) -> Result<Vec<u8>, ValueError> {
     let mut parts = KeyReader::new(key, Kind::Page)?;
     parts.conversation()?;
     parts.number()?;
-    let entries = page::read(value)?;
+    let page = page::open(value)?;
+    let entries = page.entries()?;
     // A record that makes no sense is one entry's, and no reason to lose the page.
     let whole = entries.iter().filter(|entry| record::decode(entry.record).is_ok()).count();
     if whole == 0 && !entries.is_empty() {
         return Err(ValueError::Content);
     }
-    page::first_seq(value)?;
     page::last_seq(value)?;
     Ok(page::write(&entries))
 }

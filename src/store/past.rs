@@ -83,7 +83,8 @@ impl ReadHandle {
             let mut bytes = 0;
             for pair in self.pages().scan_from(&prefix, &from) {
                 let (_, value) = pair?;
-                for entry in page::read(&value)?.iter().filter(|entry| entry.seq > after) {
+                let page = page::open(&value)?;
+                for entry in page.entries()?.iter().filter(|entry| entry.seq > after) {
                     if bytes >= bytes_max || entry.seq != next {
                         return Ok(events);
                     }
@@ -195,7 +196,8 @@ impl ReadHandle {
             }
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
-            let entries = page::read(&page)?;
+            let page = page::open(&page)?;
+            let entries = page.entries()?;
             let older = entries.iter().rev().filter(|entry| entry.message > gone);
             let older = older.filter(|entry| entry.message <= pivot.0);
             self.take(conversation, older.take(taken.room()).collect(), taken)?;
@@ -224,7 +226,8 @@ impl ReadHandle {
             }
             let (_, value) = pair?;
             let Some(page) = self.page_of(conversation, &value)? else { continue };
-            let entries = page::read(&page)?;
+            let page = page::open(&page)?;
+            let entries = page.entries()?;
             let newer = entries.iter().filter(|entry| entry.message > pivot.0);
             self.take(conversation, newer.take(taken.room()).collect(), taken)?;
         }

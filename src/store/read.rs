@@ -197,7 +197,8 @@ impl ReadHandle {
                 None => Ok(None),
             };
         };
-        let entries = page::read(&page)?;
+        let page = page::open(&page)?;
+        let entries = page.entries()?;
         let entry = entries.iter().find(|entry| entry.message == id.0);
         let Some(entry) = entry else { return Ok(None) };
         let touched = self.touched(conversation, [entry])?;
@@ -214,7 +215,8 @@ impl ReadHandle {
         let Some(first_seq) = self.page_with(conversation, id)? else { return Ok(None) };
         let key = Key::new(Kind::Page).conversation(conversation).seq(first_seq);
         let Some(page) = self.pages().get(&key)? else { return Ok(None) };
-        let entries = page::read(&page)?;
+        let page = page::open(&page)?;
+        let entries = page.entries()?;
         let entry = entries.iter().find(|entry| entry.message == id.0);
         entry.map(|entry| event_of(entry.record)).transpose()
     }

@@ -97,7 +97,8 @@ fn drop_pages(
     let mut dropped = 0;
     for pair in pages.scan(&prefix).take(most) {
         let (key, value) = pair?;
-        let entries = page::read(&value)?;
+        let page = page::open(&value)?;
+        let entries = page.entries()?;
         let mut events = Vec::with_capacity(entries.len());
         for entry in &entries {
             events.push(event_of(entry.record)?);

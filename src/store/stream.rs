@@ -225,7 +225,8 @@ impl EventLog {
         let next = Seq(page.next.seq);
         let Some(value) = self.read.page_from(conversation, next)? else { return Ok(true) };
         let place = (here.commit, here.place);
-        for entry in page::read(&value)?.iter().filter(|it| (it.commit, it.place) == place) {
+        let held = page::open(&value)?;
+        for entry in held.entries()?.iter().filter(|it| (it.commit, it.place) == place) {
             if entry.seq < next {
                 continue;
             }

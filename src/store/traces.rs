@@ -44,7 +44,7 @@ impl ReadHandle {
                 let (key, value) = pair?;
                 let mut reader = KeyReader::new(&key, Kind::Page)?;
                 let (conversation, first) = (reader.conversation()?, Seq(reader.number()?));
-                for entry in page::read(&value)? {
+                for entry in page::open(&value)?.entries()? {
                     let event = event_of(entry.record)?;
                     if event.at <= until {
                         traces.found.extend(self.trace(user, &conversation, event)?);

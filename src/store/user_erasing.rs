@@ -137,7 +137,8 @@ impl UserRound {
         conversation: &ConversationId,
         value: &[u8],
     ) -> Result<(), StoreError> {
-        let entries = page::read(value)?;
+        let page = page::open(value)?;
+        let entries = page.entries()?;
         let Some(first) = entries.first() else { return Ok(()) };
         let met = self.met;
         for entry in &entries {

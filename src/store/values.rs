@@ -77,6 +77,11 @@ impl<'a> ValueReader<'a> {
         Ok(ValueReader(contents))
     }
 
+    /// What stands inside a value, whose checksum held.
+    pub fn inside(contents: &'a [u8]) -> ValueReader<'a> {
+        ValueReader(contents)
+    }
+
     pub fn u8(&mut self) -> Result<u8, ValueError> {
         self.take().map(|[byte]: [u8; 1]| byte)
     }

@@ -119,7 +119,10 @@ fn holds(data: &Path, text: &str) -> bool {
         .open()
         .unwrap();
     in_journal.into_iter().any(|bytes| is_in(&bytes))
-        || tree.iter().any(|pair| is_in(&pair.unwrap().1))
+        || tree.iter().any(|pair| {
+            let (key, value) = pair.unwrap();
+            is_in(&loquat::store::contents(&key, &value).unwrap())
+        })
 }
 
 async fn erased(server: &Server, user: u64) -> Value {

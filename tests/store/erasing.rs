@@ -81,7 +81,10 @@ pub fn values_with(directory: &Path, text: &str) -> usize {
         .flush_every_ms(None)
         .open()
         .unwrap();
-    tree.iter().filter(|pair| holds(&pair.as_ref().unwrap().1, text.as_bytes())).count()
+    let has = |(key, value): (sled::IVec, sled::IVec)| {
+        holds(&loquat::store::contents(&key, &value).unwrap(), text.as_bytes())
+    };
+    tree.iter().filter(|pair| has(pair.clone().unwrap())).count()
 }
 
 fn check_read(read: &ReadHandle) {

@@ -186,8 +186,11 @@ fn in_files() -> Vec<Plant<'static>> {
     };
     let cut = |part: u64| -> Box<dyn Fn(&Path)> {
         Box::new(move |store| {
-            let file = fs::File::options().write(true).open(store.join("pages/db")).unwrap();
-            file.set_len(file.metadata().unwrap().len() * part / 10).unwrap();
+            let path = store.join("pages/db");
+            // sled's file is longer than what is in it.
+            let written = fs::read(&path).unwrap().iter().rposition(|&byte| byte != 0).unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(written as u64 * part / 10).unwrap();
         })
     };
     vec![
@@ -448,6 +451,7 @@ fn nothing_comes_back_from_a_backup_that_was_deleted_since() {
     for (path, bytes) in contents(&anew) {
         assert!(!is_in(&bytes), "{}", path.display());
     }
+    assert_eq!(super::erasing::values_with(&anew, TEXT), 0, "packed");
     let opened = Store::open(&anew, settings()).unwrap();
     let read = opened.read_handle();
     assert_eq!(read.created_at(&conversation(2)).unwrap(), None);

@@ -358,7 +358,8 @@ impl<'a> Cursor<'a> {
     fn page(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let prefix = Key::new(Kind::Page).conversation(self.id);
         let first = Seq(KeyReader::behind(key, &prefix)?.number()?);
-        let entries = page::read(value)?;
+        let page = page::open(value)?;
+        let entries = page.entries()?;
         if entries.first().is_none_or(|entry| entry.seq != first) {
             return Err(ValueError::Content.into());
         }

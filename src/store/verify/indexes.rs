@@ -218,7 +218,8 @@ impl<'a> Indexes<'a> {
                 let page = Key::new(Kind::Page).conversation(&conversation).seq(seq);
                 let Some(value) = self.pages.get(&page)? else { return holds(false) };
                 // A page that does not hold is told where it is read.
-                let Ok(entries) = page::read(&value) else { return Ok(()) };
+                let Ok(page) = page::open(&value) else { return Ok(()) };
+                let Ok(entries) = page.entries() else { return Ok(()) };
                 let mut ids = entries.iter().map(|entry| entry.message).filter(|&id| id != 0);
                 let (lowest, highest) = (ids.next(), ids.next_back());
                 holds(lowest == Some(first.0) && highest.or(lowest) == Some(last.0))
@@ -276,7 +277,8 @@ impl<'a> Indexes<'a> {
         let prefix = Key::new(Kind::Page).conversation(conversation);
         let found = self.pages.at_or_below(&prefix, &prefix.clone().seq(seq))?;
         let Some((_, value)) = found else { return holds(false) };
-        let Ok(entries) = page::read(&value) else { return Ok(()) };
+        let Ok(page) = page::open(&value) else { return Ok(()) };
+        let Ok(entries) = page.entries() else { return Ok(()) };
         match entries.iter().find(|entry| entry.seq == seq).map(|entry| event_of(entry.record)) {
             Some(Ok(event)) => holds(is_it(&event.body)),
             Some(Err(_)) => Ok(()),

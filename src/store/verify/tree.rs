@@ -102,7 +102,8 @@ impl Check<'_> {
         if self.run.as_ref().is_none_or(|run| run.conversation != conversation) {
             self.end_of_run();
         }
-        let entries = page::read(value)?;
+        let page = page::open(value)?;
+        let entries = page.entries()?;
         let next = self.run.as_ref().map_or_else(|| self.first_of(&conversation), |run| run.next);
         if first > next {
             self.missing(conversation.clone(), next, Seq(first.0 - 1));
