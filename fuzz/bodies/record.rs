@@ -10,10 +10,14 @@ pub fn run(data: &[u8]) {
     let outline = record::outline(data);
     assert_eq!(outline.as_ref().err().copied(), record::decode(data).err());
     if let Ok(read) = record::decode(data) {
-        if let (Ok(Outline::Message(conversation, outline)), Record::Event { conversation: id, event }) =
-            (outline, &read)
+        if let (
+            Ok(Outline::Message(conversation, outline)),
+            Record::Event { conversation: id, event },
+        ) = (outline, &read)
         {
-            let EventBody::Message(body) = &event.body else { panic!("not a message: {outline:?}") };
+            let EventBody::Message(body) = &event.body else {
+                panic!("not a message: {outline:?}")
+            };
             assert_eq!((&conversation, outline), (id, MessageOutline::of(event, body)));
         }
         let bytes = record::to_bytes(&read).expect("what was read can be written");

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark,
-    MessageId, ReactionAction, Role, Seq, Tombstone, UserId, Wall,
+    ConversationId, DirectoryChange, Event, EventBody, FirstSend, Header, Import, Mark, MessageId,
+    ReactionAction, Role, Seq, Tombstone, UserId, Wall,
 };
 use crate::node::journal::record::{self, MessageOutline, Outline};
 use crate::node::journal::{Damage, Scan};

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lock     flock; holds the process id, for people
-//! format   "loquat store 1"
+//! format   "loquat store 2"; 1 has no packed pages, and becomes 2 when it is opened to be served
 //! life     text, one word and its value a line: epoch, boot, fsync, clean
 //! ```
 //! A new epoch tells clients that seqs which they were shown may now name other events. It is needed
@@ -22,7 +22,8 @@ use crate::node::journal::{Fsync, Tail};
 use super::error::OpenError;
 use super::files;
 
-const FORMAT: &str = "loquat store 1\n";
+const FORMAT: &str = "loquat store 2\n";
+const FORMAT_BEFORE: &str = "loquat store 1\n";
 const LIFE_FIRST_LINE: &str = "loquat life 1";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -78,6 +79,8 @@ pub fn check_format(directory: &Path) -> Result<(), OpenError> {
     let path = directory.join("format");
     match fs::read(&path) {
         Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+        // From here on an older program must not read it any more.
+        Ok(found) if found == FORMAT_BEFORE.as_bytes() => write_format(directory),
         Ok(_) => Err(OpenError::Format { path: directory.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !is_fresh(directory).map_err(OpenError::io("reading", directory))? {
@@ -99,7 +102,9 @@ pub fn write_format(directory: &Path) -> Result<(), OpenError> {
 pub fn has_format(directory: &Path) -> Result<(), OpenError> {
     let path = directory.join("format");
     match fs::read(&path) {
-        Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+        Ok(found) if [FORMAT, FORMAT_BEFORE].iter().any(|known| found == known.as_bytes()) => {
+            Ok(())
+        }
         Ok(_) => Err(OpenError::Format { path: directory.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(OpenError::NoStore { path: data_of(directory) })

@@ -189,6 +189,18 @@ fn a_directory_that_is_no_store_or_another_format_is_refused() {
 }
 
 #[test]
+fn a_store_of_the_format_before_is_opened_and_is_of_ours_from_then_on() {
+    let store = tempfile::tempdir().unwrap();
+    assert_eq!(last_seq(store.path()).unwrap(), 0);
+    let format = store.path().join("format");
+    fs::write(&format, "loquat store 1\n").unwrap();
+    assert!(loquat::store::verify(store.path()).unwrap().is_whole());
+    assert_eq!(fs::read_to_string(&format).unwrap(), "loquat store 1\n", "verify writes nothing");
+    assert_eq!(last_seq(store.path()).unwrap(), 0);
+    assert_eq!(fs::read_to_string(&format).unwrap(), "loquat store 2\n");
+}
+
+#[test]
 fn a_part_of_the_store_that_is_gone_is_not_made_anew() {
     let check = |gone: &str| {
         let store = tempfile::tempdir().unwrap();

@@ -100,7 +100,8 @@ pub enum Outline<'a> {
 /// Reads a record back, of a message only what an index needs. Errors are those of [`decode`].
 pub fn outline(bytes: &[u8]) -> Result<Outline<'_>, RecordError> {
     let entry = access(bytes)?;
-    let ArchivedEntry::Event { conversation: id, seq, at, body: ArchivedBody::Message(body) } = entry
+    let ArchivedEntry::Event { conversation: id, seq, at, body: ArchivedBody::Message(body) } =
+        entry
     else {
         return record(entry).map(Outline::Other);
     };

@@ -2,7 +2,7 @@
 //!
 //! | start | 16 bytes, little endian |
 //! |---|---|
-//! | 0 | `LQB` 0x01 |
+//! | 0 | `LQB` 0x02; 0x01 has no packed pages |
 //! | 4 | u64 salt, random for each backup |
 //! | 12 | u32 CRC32C of bytes 0–11 |
 //!
@@ -21,7 +21,7 @@ use crate::limits::BACKUP_FRAME_BYTES_MAX;
 
 use super::{FileName, Head};
 
-const MAGIC: [u8; 4] = *b"LQB\x01";
+const MAGIC: [u8; 4] = *b"LQB\x02";
 const START_BYTES: usize = 16;
 const FRAME_HEAD_BYTES: usize = 9;
 
@@ -153,7 +153,7 @@ impl<R: Read> Reader<R> {
         if start[..3] != MAGIC[..3] {
             return Err(ArchiveError::NotOne);
         }
-        if start[3] != MAGIC[3] {
+        if !(1..=MAGIC[3]).contains(&start[3]) {
             return Err(ArchiveError::Version(start[3]));
         }
         let [.., a, b, c, d] = start;
@@ -322,6 +322,21 @@ mod tests {
 
     fn check(bytes: &[u8]) -> Result<Counts, ArchiveError> {
         Reader::new(bytes)?.check(|_, _| {})
+    }
+
+    #[test]
+    fn the_form_before_is_read_and_one_to_come_is_named() {
+        let of_form = |form: u8| {
+            let mut bytes = backup(1);
+            bytes[3] = form;
+            let sum = crc32c::crc32c(&bytes[..12]).to_le_bytes();
+            bytes[12..16].copy_from_slice(&sum);
+            check(&bytes)
+        };
+        assert_eq!(of_form(1).unwrap(), of_form(2).unwrap());
+        for form in [0, 3, 255] {
+            assert!(matches!(of_form(form), Err(ArchiveError::Version(named)) if named == form));
+        }
     }
 
     #[test]

@@ -85,12 +85,8 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
 
 /// The same, with somebody who wants to know how far it is.
 pub fn verify_watched(directory: &Path, watch: Watch<'_>) -> Result<Report, OpenError> {
-    let format = directory.join("format");
-    if !format.try_exists().map_err(OpenError::io("looking at", &format))? {
-        return Err(OpenError::NoStore { path: life::data_of(directory) });
-    }
+    life::has_format(directory)?;
     let _lock = Lock::take(directory)?;
-    life::check_format(directory)?;
     let place = Place::of(directory);
     let mut report = Report::default();
     if is_new(&place, &mut report) {
