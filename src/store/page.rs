@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(open(&pages[2]).unwrap().seqs().start(), &last.next());
     }
 
-    /// Bytes without any order, one digit each.
+    /// Bytes without any order.
     fn noise(length: usize) -> Vec<u8> {
         let mut state = 7_u64;
         let next = |_| {
