@@ -10,20 +10,19 @@ use serde_json::{Value, json};
 
 use crate::backup::{QUICK, backup, check, of_admin_port, restore};
 use crate::harness::server::{ADMIN_TOKEN, directory, loquat, outcome};
-use crate::harness::{DEADLINE, Raw, Server, person};
+use crate::harness::{DEADLINE, Raw, Server, noise, person};
 use crate::transfers::{all, events, exported, happens, name};
 
 /// A conversation as its export would tell it; `size` makes its pages take their time.
 fn lines(first_id: u64, messages: u64, size: usize) -> Vec<Value> {
     let mut lines =
         vec![json!({"type": "conversation", "format": "loquat-conversation", "version": 1})];
-    let long = "y".repeat(size);
     for n in 0..messages {
         let (minute, second) = (n / 60, n % 60);
         let at = format!("2020-01-01T{:02}:{:02}:{second:02}.000Z", minute / 60, minute % 60);
         lines.push(json!({
             "type": "message", "id": first_id + n, "created_at": at, "parent_message_id": null,
-            "sender": {"id": 8, "email": "", "first_name": "", "last_name": ""}, "content": format!("{n} {long}")
+            "sender": {"id": 8, "email": "", "first_name": "", "last_name": ""}, "content": format!("{n} {}", noise(first_id + n, size / 3))
         }));
     }
     lines.push(json!({"type": "end", "members": 0, "messages": messages, "marks": 0}));

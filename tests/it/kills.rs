@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::crash::{Shown, check, note, stored};
 use crate::harness::server::loquat;
-use crate::harness::{Client, DEADLINE, Server, What, person};
+use crate::harness::{Client, DEADLINE, Server, What, noise, person};
 
 /// What one round does to the server before it is killed.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ async fn writer(mut client: Client, round: Round) -> Shown {
     let mut shown = Shown::new();
     let mut sent = 0;
     while sent < round.messages {
-        let content = format!("{sent} {}", "👍".repeat(round.length));
+        let content = format!("{sent} {}", noise(sent as u64, round.length));
         client.send_all([json!({"type": "chat_message", "content": content})]).await;
         sent += 1;
         match client.arrival().await.what {

@@ -137,10 +137,10 @@ async fn a_dead_peer_is_found_by_a_ping_and_a_quiet_one_lives() {
 /// A machine that slept has no right to call its peers dead.
 #[tokio::test]
 async fn a_process_that_was_stopped_lets_nobody_go() {
-    let settings = [("limits.ping_after_ms", "500"), ("limits.dead_after_ms", "500")];
+    let settings = [("limits.ping_after_ms", "500"), ("limits.dead_after_ms", "1000")];
     let server = Server::with(&settings);
     let mut room = server.room::<3>("1").await;
-    for pause_ms in [600, 1_100, 2_300] {
+    for pause_ms in [600, 1_400, 2_600] {
         server.signal(rustix::process::Signal::STOP);
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         server.signal(rustix::process::Signal::CONT);
