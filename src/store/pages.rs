@@ -29,8 +29,8 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// A handle of this process that was just dropped gives its lock back a moment later.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// sled writes up to five times as much.
-const UNSYNCED_BYTES_MAX: usize = 512 << 10;
+/// sled writes five times as much, now and then ten times.
+const UNSYNCED_BYTES_MAX: usize = 256 << 10;
 /// What a key costs in sled's file beside its bytes.
 const KEY_BYTES: usize = 64;
 
