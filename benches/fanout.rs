@@ -30,7 +30,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use loquat::model::{
     Event, EventBody, MessageBody, MessageId, Profile, Seq, UserId, Version, Wall,
 };
-use loquat::node::batch::{Audience, Batch, Level, SharedBatch};
+use loquat::node::batch::{Audience, Batch, Level, SharedBatch, Viewer};
 use loquat::node::outbox::Outbox;
 use loquat::wire::json;
 
@@ -67,7 +67,8 @@ impl Socket for Outbox {
         }
         let shared = SharedBatch::local(batch.take(Seq(events.len() as u64)));
         for (outbox, user) in room.iter_mut().zip(users) {
-            outbox.push_batch(&shared, user, Version::V2, Level::Level);
+            let viewer = Viewer { user, version: Version::V2, entrance: 0 };
+            outbox.push_batch(&shared, viewer, Level::Level);
         }
     }
 
@@ -96,7 +97,8 @@ impl Socket for WithOwn {
         }
         let shared = SharedBatch::local(batch.take(Seq(events.len() as u64)));
         for (WithOwn(outbox), user) in room.iter_mut().zip(users) {
-            outbox.push_batch(&shared, user, Version::V2, Level::Level);
+            let viewer = Viewer { user, version: Version::V2, entrance: 0 };
+            outbox.push_batch(&shared, viewer, Level::Level);
         }
     }
 

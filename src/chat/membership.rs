@@ -16,14 +16,15 @@ impl Conversation {
         if self.people.is_here(session) {
             return;
         }
-        let version = joiner.version;
+        let (version, entrance) = (joiner.version, joiner.entrance);
         let receipt = match self.has_stored_marks {
             true => Receipt::unknown(),
             false => Receipt::none_stored(),
         };
         let rate = self.settings.limits.events_per_user;
         let user = self.people.enter(session, joiner, Unknown { receipt, rate });
-        self.appear(user, session, version, out);
+        self.appear(user, entrance);
+        self.tell_who_is_here(user, session, version, out);
         self.ask_for_mark(user, out);
     }
 

@@ -75,6 +75,8 @@ pub struct Joiner {
     pub profile: Arc<Profile>,
     pub role: Role,
     pub version: Version,
+    /// The socket's place in the order in which sockets came in; greater than that of any other here.
+    pub entrance: u64,
 }
 
 /// Where a numbered event came from: who gets the ack, and whose sockets see the `client_msg_id`.
@@ -91,6 +93,11 @@ pub struct Origin {
 pub enum Audience {
     All,
     AllBut(UserId),
+    /// Of all but this user, the sockets that came in before this entrance.
+    Earlier {
+        than: u64,
+        but: UserId,
+    },
     One(SessionId),
     AllV1,
     AllV2,

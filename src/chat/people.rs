@@ -59,7 +59,7 @@ pub(super) struct Unknown {
 impl People {
     /// A socket comes in.
     pub fn enter(&mut self, session: SessionId, joiner: Joiner, unknown: Unknown) -> UserIndex {
-        let Joiner { profile, role, version } = joiner;
+        let Joiner { profile, role, version, entrance: _ } = joiner;
         let user = self.find_or_insert(&profile, unknown);
         self[user].profile = profile;
         self[user].sessions.push(session);

@@ -7,9 +7,9 @@
 //!      ▲                       ▲ └─ a socket comes back ──────┘      │ grace over, kicked
 //!      └──────────────────────────────────────────────────────────────┘
 //! ```
-//! What changed is told once per tick, as net state: `is_announced` is what the others were told last. A
-//! joining socket is told at once: itself first, then everyone who is announced; who came in the same
-//! tick follows with the tick, so that nobody is told twice.
+//! A joining socket is told at once: itself first, then everyone who is here. Those who were there before
+//! hear of it with the next tick, as net state: `is_announced` is what they were told last. So a room that
+//! fills within a tick costs each socket one write beside its first, and its last one none.
 //!
 //! In a crowd (more than [`CROWD`] present) nothing is announced: `is_announced` stands still, a joining
 //! socket hears of itself only, v2 hears how many there are. The crowd is over at nine tenths of
@@ -36,6 +36,10 @@ pub(super) struct Seen {
     is_present: bool,
     /// The others were told `online` last.
     is_announced: bool,
+    /// Whoever comes in is told `online`.
+    is_shown: bool,
+    /// Of the socket with which the user came: those behind it have been shown the user.
+    entrance: u64,
     /// In the list of the next tick.
     is_queued: bool,
     /// When the grace ends.
@@ -43,9 +47,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Everybody was told how it is.
+    fn is_settled(&self) -> bool {
+        self.is_announced == self.is_present && self.is_shown == self.is_present
+    }
+
     /// Something about the user is still to be told.
     pub fn is_held(&self) -> bool {
-        self.is_present || self.is_announced || self.is_queued
+        self.is_present || self.is_announced || self.is_shown || self.is_queued
     }
 }
 
@@ -62,7 +71,9 @@ enum Crowd {
 pub(super) struct Presence {
     present: usize,
     crowd: Crowd,
-    announced: Vec<UserIndex>,
+    /// In order of their coming.
+    shown: Vec<UserIndex>,
+    last_entrance: u64,
     /// Whose state may differ from what was told, in order of the change.
     changed: Vec<UserIndex>,
     /// Ends of graces, in order; those of users who came back meanwhile are stale.
@@ -77,28 +88,35 @@ impl Conversation {
     }
 
     /// A socket of the user came in.
-    pub(super) fn appear(
-        &mut self,
-        user: UserIndex,
-        session: SessionId,
-        version: Version,
-        out: &mut Effects,
-    ) {
+    pub(super) fn appear(&mut self, user: UserIndex, entrance: u64) {
+        self.presence.last_entrance = entrance;
         let seen = &mut self.people[user].seen;
         seen.offline_at = None;
         if !std::mem::replace(&mut seen.is_present, true) {
             self.presence.present += 1;
             self.size_changed();
         }
+        if !self.is_crowd() {
+            self.show(user);
+        }
         self.presence_changed(user);
+    }
+
+    /// What a socket that comes in is told: its own user first, then the others.
+    pub(super) fn tell_who_is_here(
+        &mut self,
+        user: UserIndex,
+        session: SessionId,
+        version: Version,
+        out: &mut Effects,
+    ) {
         if version == Version::V2 {
-            out.push(Effect::Reply { session, reply: self.who_is_online(user) });
+            out.push(Effect::Reply { session, reply: self.who_is_online() });
             return;
         }
         self.tell_status(user, Audience::One(session), out);
         if !self.is_crowd() {
-            for at in 0..self.presence.announced.len() {
-                let other = self.presence.announced[at];
+            for &other in &self.presence.shown {
                 if other != user {
                     let id = self.people[other].profile.id.clone();
                     let signal = Signal::Status { user: id, online: true, at: self.wall };
@@ -108,15 +126,13 @@ impl Conversation {
         }
     }
 
-    /// For a v2 socket that comes in: its own user and everyone who is announced, or how many a crowd
-    /// is. Who came in the same tick follows with the tick.
-    fn who_is_online(&self, user: UserIndex) -> Reply {
+    /// For a v2 socket that comes in: everyone who is here, or how many a crowd is.
+    fn who_is_online(&self) -> Reply {
         if self.is_crowd() {
             return Reply::Presence { online: Vec::new(), count: self.present() };
         }
-        let others = self.presence.announced.iter().filter(|other| **other != user);
-        let mut online: Vec<_> =
-            others.chain([&user]).map(|user| self.people[*user].profile.id.clone()).collect();
+        let shown = self.presence.shown.iter();
+        let mut online: Vec<_> = shown.map(|user| self.people[*user].profile.id.clone()).collect();
         online.sort();
         let count = u32::try_from(online.len()).unwrap_or(u32::MAX);
         Reply::Presence { online, count }
@@ -169,7 +185,9 @@ impl Conversation {
         for &user in &changed {
             self.people[user].seen.is_queued = false;
             if !self.is_crowd() && self.settle(user) {
-                self.announce(user, out);
+                let held = &self.people[user];
+                let (than, but) = (held.seen.entrance, held.profile.id.clone());
+                self.announce(user, Audience::Earlier { than, but }, out);
             }
             self.may_release(user);
         }
@@ -195,35 +213,46 @@ impl Conversation {
         let is_alone = self.people.sockets() == held.sessions.len();
         if is_alone && !self.is_crowd() {
             self.settle(user);
-        } else if !held.seen.is_queued && held.seen.is_announced != held.seen.is_present {
+        } else if !held.seen.is_queued && !held.seen.is_settled() {
             self.people[user].seen.is_queued = true;
             self.presence.changed.push(user);
             self.agenda.set_earliest(Task::PresenceTick, self.mono.after(PRESENCE_TICK_MS));
         }
     }
 
-    /// Makes the user's state the one that was told; `true` when that was another. Who came and went
-    /// within a tick was never here.
+    /// Whoever comes in from here on is told of the user.
+    fn show(&mut self, user: UserIndex) {
+        let seen = &mut self.people[user].seen;
+        if !std::mem::replace(&mut seen.is_shown, true) {
+            seen.entrance = self.presence.last_entrance;
+            self.presence.shown.push(user);
+        }
+    }
+
+    /// Makes the user's state the one that was told; `true` when there is somebody to tell. For those
+    /// who were there before, who came and went within a tick was never here.
     fn settle(&mut self, user: UserIndex) -> bool {
         let held = &mut self.people[user];
         let (is_gone, seen) = (held.sessions.is_empty(), &mut held.seen);
-        if seen.is_announced == seen.is_present || (is_gone && !seen.is_announced) {
-            return false;
-        }
-        seen.is_announced = seen.is_present;
-        let announced = &mut self.presence.announced;
         if seen.is_present {
-            announced.push(user);
-        } else {
-            announced.retain(|held| *held != user);
+            if seen.is_announced || is_gone {
+                return false;
+            }
+            seen.is_announced = true;
+            self.show(user);
+            return true;
         }
-        true
+        let is_known =
+            seen.is_announced || (seen.is_shown && seen.entrance < self.presence.last_entrance);
+        (seen.is_announced, seen.is_shown) = (false, false);
+        self.presence.shown.retain(|held| *held != user);
+        is_known
     }
 
-    fn announce(&self, user: UserIndex, out: &mut Effects) {
-        let held = &self.people[user];
-        let audience = match held.seen.is_present {
-            true => Audience::AllBut(held.profile.id.clone()),
+    /// Tells `to` that the user is here, or everybody that it is not any more.
+    fn announce(&self, user: UserIndex, to: Audience, out: &mut Effects) {
+        let audience = match self.people[user].seen.is_present {
+            true => to,
             false => Audience::All,
         };
         self.tell_status(user, audience, out);
@@ -262,12 +291,13 @@ impl Conversation {
         let users: Vec<_> = self
             .people
             .users()
-            .filter(|(_, user)| user.seen.is_present || user.seen.is_announced)
+            .filter(|(_, user)| user.seen.is_present || !user.seen.is_settled())
             .map(|(user, _)| user)
             .collect();
         for user in users {
             self.settle(user);
-            self.announce(user, out);
+            let but = self.people[user].profile.id.clone();
+            self.announce(user, Audience::AllBut(but), out);
             self.may_release(user);
         }
     }

@@ -21,7 +21,9 @@ use crate::model::{ConversationId, Erasure, ErrorCode, UserId, Wall};
 use crate::node::admin::{AdminAnswer, AdminCommand, Sender};
 use crate::store::{Met, Orders, ReadHandle, StoreError, Trace};
 
-/// How often the store is asked whether there is something to do, or whether it is done.
+/// How often the store is asked whether there is something to do.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is asked whether that is done, and a stop is looked for.
 const POLL: Duration = Duration::from_millis(100);
 /// When what could not be taken now is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -77,7 +79,7 @@ struct Work {
 
 impl Work {
     fn run(&self) {
-        while self.pause(POLL).is_ok() {
+        while self.pause(LOOK).is_ok() {
             let running = self.read.erasures_running().unwrap_or_else(|error| {
                 tracing::error!(%error, "users to erase cannot be looked up");
                 Default::default()

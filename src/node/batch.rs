@@ -15,6 +15,11 @@ use crate::model::{Seq, UserId, Version};
 pub enum Audience {
     All,
     AllBut(UserId),
+    /// Of all but this user, the sockets that came in before this entrance.
+    Earlier {
+        than: u64,
+        but: UserId,
+    },
     /// A sender's v2 sockets: their copy carries the `client_msg_id`.
     OnlyV2Of(UserId),
     AllButV2Of(UserId),
@@ -28,16 +33,27 @@ impl Audience {
         matches!(self, Audience::OnlyV2Of(_))
     }
 
-    pub fn includes(&self, user: &UserId, version: Version) -> bool {
+    pub fn includes(&self, viewer: Viewer<'_>) -> bool {
+        let Viewer { user, version, entrance } = viewer;
         match self {
             Audience::All => true,
             Audience::AllBut(other) => user != other,
+            Audience::Earlier { than, but } => entrance < *than && user != but,
             Audience::OnlyV2Of(sender) => version == Version::V2 && user == sender,
             Audience::AllButV2Of(sender) => version == Version::V1 || user != sender,
             Audience::V1 => version == Version::V1,
             Audience::V2 => version == Version::V2,
         }
     }
+}
+
+/// A socket, as far as it decides what of a batch is for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Viewer<'a> {
+    pub user: &'a UserId,
+    pub version: Version,
+    /// Its place in the order in which sockets came in.
+    pub entrance: u64,
 }
 
 /// Whether a segment may be left out for a socket that falls behind.
@@ -156,15 +172,14 @@ impl Batch {
     /// in them.
     pub fn runs_for(
         &self,
-        user: &UserId,
-        version: Version,
+        viewer: Viewer<'_>,
         level: Level,
         mut run: impl FnMut(usize, usize),
     ) -> Frames {
         let mut frames = Frames::default();
         let mut open: Option<(usize, usize)> = None;
         for segment in &self.segments {
-            if !segment.is_for(level) || !segment.audience.includes(user, version) {
+            if !segment.is_for(level) || !segment.audience.includes(viewer) {
                 continue;
             }
             frames += segment.frames;
@@ -235,6 +250,10 @@ mod tests {
         UserId::from_number(number).unwrap()
     }
 
+    fn viewer(user: &UserId, version: Version) -> Viewer<'_> {
+        Viewer { user, version, entrance: 1 }
+    }
+
     fn sample() -> Batch {
         let mut batch = Batch::default();
         batch.push(Audience::All, Keep::Always, |out| out.extend(b"aa"));
@@ -265,7 +284,7 @@ mod tests {
 
     fn view(batch: &Batch, number: u64, version: Version, level: Level) -> Vec<String> {
         let mut runs = Vec::new();
-        batch.runs_for(&user(number), version, level, |from, to| {
+        batch.runs_for(viewer(&user(number), version), level, |from, to| {
             runs.push(String::from_utf8(batch.bytes()[from..to].to_vec()).unwrap());
         });
         runs
@@ -278,7 +297,7 @@ mod tests {
         batch.push_event(Audience::OnlyV2Of(user(2)), |out| out.extend(b"f"));
         let batch = batch.take(Seq(0));
         let check = |number, version, level, events, signals| {
-            let frames = batch.runs_for(&user(number), version, level, |_, _| {});
+            let frames = batch.runs_for(viewer(&user(number), version), level, |_, _| {});
             assert_eq!(frames, Frames { events, signals }, "{number} {version:?}");
         };
         check(1, Version::V1, Level::Level, 1, 3);
@@ -297,6 +316,28 @@ mod tests {
         check(2, Version::V1, Level::Level, &["aatrestz"]);
         check(3, Version::V2, Level::Level, &["aatrestz"]);
         check(3, Version::V2, Level::Behind, &["aa", "restz"]);
+    }
+
+    #[test]
+    fn who_came_in_later_knows_already() {
+        let mut batch = Batch::default();
+        for than in 3..=5 {
+            let audience = Audience::Earlier { than, but: user(than) };
+            batch.push(audience, Keep::Always, |out| out.extend(than.to_string().bytes()));
+        }
+        let batch = batch.take(Seq(0));
+        let check = |number, entrance, expected: &str| {
+            let (user, mut seen) = (user(number), String::new());
+            let viewer = Viewer { user: &user, version: Version::V1, entrance };
+            batch.runs_for(viewer, Level::Level, |from, to| {
+                seen += str::from_utf8(&batch.bytes()[from..to]).unwrap();
+            });
+            assert_eq!(seen, expected, "{number} at {entrance}");
+        };
+        check(9, 2, "345");
+        check(4, 2, "35");
+        check(9, 3, "45");
+        check(9, 5, "");
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct Open {
     pub user: UserId,
     pub issued_at_ms: Option<u64>,
     pub version: Version,
+    /// Its place in the order in which sockets came into the conversation.
+    pub entrance: u64,
     pub place: Place,
     pub pace: Pace,
     /// It was sent every event up to here.

@@ -111,6 +111,7 @@ pub enum Told {
         room: usize,
         seq: Seq,
         pace: Pace,
+        entrance: u64,
     },
     /// The next piece of the log: whole frames.
     Piece {

@@ -8,10 +8,9 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::batch::{Frames, Level, SharedBatch};
+use super::batch::{Frames, Level, SharedBatch, Viewer};
 #[cfg(feature = "planted")]
 use super::planted::{self, Bug};
-use crate::model::{UserId, Version};
 
 /// Most pieces in one vectored write (far below the kernel's limit of 1,024).
 const WRITE_PIECES_MAX: usize = 32;
@@ -145,15 +144,9 @@ impl Outbox {
     }
 
     /// Queues what of a batch is meant for this socket, and says how much that is.
-    pub fn push_batch(
-        &mut self,
-        shared: &SharedBatch,
-        user: &UserId,
-        version: Version,
-        level: Level,
-    ) -> Frames {
+    pub fn push_batch(&mut self, shared: &SharedBatch, viewer: Viewer<'_>, level: Level) -> Frames {
         let (queue, bytes) = (&mut self.queue, &mut self.bytes);
-        shared.batch().runs_for(user, version, level, |start, end| {
+        shared.batch().runs_for(viewer, level, |start, end| {
             *bytes += end - start;
             // A turn's batch is bounded far below 4 GiB by the mailboxes and the commit size.
             let (start, end) = (start as u32, end as u32);
@@ -229,6 +222,7 @@ impl Outbox {
 mod tests {
     use super::super::batch::{Audience, Batch, Keep};
     use super::*;
+    use crate::model::{UserId, Version};
 
     fn text(write: &Write) -> String {
         write.slices().map(|s| std::str::from_utf8(s).unwrap()).collect::<Vec<_>>().join("|")
@@ -245,7 +239,8 @@ mod tests {
         let user = UserId::from_number(1).unwrap();
         outbox.push_own(|out| out.extend(b"own"));
         outbox.push_own(|out| out.extend(b"ed"));
-        outbox.push_batch(&shared("batch"), &user, Version::V1, Level::Level);
+        let viewer = Viewer { user: &user, version: Version::V1, entrance: 0 };
+        outbox.push_batch(&shared("batch"), viewer, Level::Level);
         outbox.push_own(|out| out.extend(b"end"));
         outbox
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::launch::{Waker, fatal};
-use super::memory;
+use super::memory::Usage;
 use super::turn::{Pulse, Shared};
 use crate::node::core::Pressure;
 use crate::telemetry::Heartbeat;
@@ -30,9 +30,10 @@ pub struct Watched {
 }
 
 pub fn start(watched: Watched, shared: Arc<Shared>) -> io::Result<()> {
+    let usage = Usage::open()?;
     std::thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(move || watch(&watched, &shared))?;
+        .spawn(move || watch(&watched, usage, &shared))?;
     Ok(())
 }
 
@@ -63,6 +64,7 @@ impl Seen {
 
 /// The memory in use, as the reactors are told of it.
 struct Memory {
+    usage: Usage,
     limit: u64,
     measured: u64,
     percent: u64,
@@ -71,7 +73,7 @@ struct Memory {
 impl Memory {
     /// `true` when reactors must act on it at once.
     fn measure(&mut self, shared: &Shared) -> bool {
-        let Some(used) = memory::used_bytes() else { return false };
+        let Some(used) = self.usage.bytes() else { return false };
         let before = std::mem::replace(
             &mut self.percent,
             used.saturating_mul(100).div_euclid(self.limit).min(255),
@@ -82,8 +84,9 @@ impl Memory {
     }
 }
 
-fn watch(watched: &Watched, shared: &Shared) {
-    let mut memory = Memory { limit: watched.memory_limit.max(1), measured: 0, percent: 0 };
+fn watch(watched: &Watched, usage: Usage, shared: &Shared) {
+    let limit = watched.memory_limit.max(1);
+    let mut memory = Memory { usage, limit, measured: 0, percent: 0 };
     let mut last = Instant::now();
     let mut reactors: Vec<Seen> = watched.pulses.iter().map(|_| Seen::new(last)).collect();
     let mut http = Seen::new(last);

@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sled::IVec;
@@ -38,8 +38,43 @@ const KEY_BYTES: usize = 64;
 pub struct Pages {
     tree: sled::Db,
     file: File,
+    kinds: Kinds,
     /// Put in since the last sync.
     unsynced_bytes: AtomicUsize,
+}
+
+/// Kinds of keys that there may be. Who wants in asks for six of them, of which most servers use two or
+/// three: sled is not asked for the others.
+#[derive(Debug, Default)]
+struct Kinds(AtomicU64);
+
+impl Kinds {
+    /// A kind is a letter (see [`Key`]), so each has a bit of its own.
+    fn bit(key: &[u8]) -> u64 {
+        key.first().map_or(0, |kind| 1 << (kind % 64))
+    }
+
+    fn of(tree: &sled::Db) -> Result<Kinds, StoreError> {
+        guarded(|| {
+            let (mut found, mut next) = (0, Some(0));
+            while let Some(from) = next {
+                let Some(pair) = tree.range([from]..).next() else { break };
+                let (key, _) = pair?;
+                found |= Kinds::bit(&key);
+                next = key.first().and_then(|kind| kind.checked_add(1));
+            }
+            Ok(Kinds(AtomicU64::new(found)))
+        })
+    }
+
+    /// Told before sled has the keys, so whoever does not see it looked before they were there.
+    fn add(&self, bits: u64) {
+        self.0.fetch_or(bits, Ordering::Release);
+    }
+
+    fn may_have(&self, key: &[u8]) -> bool {
+        self.0.load(Ordering::Acquire) & Kinds::bit(key) != 0
+    }
 }
 
 /// Changes that are made at once.
@@ -47,12 +82,14 @@ pub struct Pages {
 pub struct Batch {
     changes: sled::Batch,
     bytes: usize,
+    kinds: u64,
 }
 
 impl Batch {
     pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         let (key, value) = (key.into(), value.into());
         self.bytes += KEY_BYTES + key.len() + value.len();
+        self.kinds |= Kinds::bit(&key);
         self.changes.insert(key, value);
     }
 
@@ -90,7 +127,8 @@ impl Pages {
         file.sync_data().map_err(OpenError::io("syncing", &path))?;
         let tree = open_patiently(directory, cache_bytes).map_err(fails)?;
         check_no_blobs(directory)?;
-        let pages = Pages { tree, file, unsynced_bytes: AtomicUsize::new(0) };
+        let kinds = Kinds::of(&tree).map_err(|error| fails(error.to_string()))?;
+        let pages = Pages { tree, file, kinds, unsynced_bytes: AtomicUsize::new(0) };
         pages.sync().map_err(|error| fails(error.to_string()))?;
         protect(directory).map_err(OpenError::io("protecting", directory))?;
         Ok(pages)
@@ -102,10 +140,13 @@ impl Pages {
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<IVec>, StoreError> {
-        guarded(|| Ok(self.tree.get(key)?))
+        self.get_bytes(key.as_ref())
     }
 
     pub fn get_bytes(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        if !self.kinds.may_have(key) {
+            return Ok(None);
+        }
         guarded(|| Ok(self.tree.get(key)?))
     }
 
@@ -164,6 +205,7 @@ impl Pages {
     /// The same without what must follow before the next batch: [`Pages::settle`].
     pub fn put(&self, batch: Batch) -> Result<(), StoreError> {
         self.unsynced_bytes.fetch_add(batch.bytes, Ordering::Relaxed);
+        self.kinds.add(batch.kinds);
         Ok(self.tree.apply_batch(batch.changes)?)
     }
 
@@ -282,4 +324,39 @@ fn protect(directory: &Path) -> io::Result<()> {
         File::open(entry.path())?.sync_all()?;
     }
     files::sync_directory(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_written_is_not_there_and_all_else_is_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let pages = || Pages::open(&directory.path().join("pages"), 1 << 20).unwrap();
+        let kinds = [Kind::Import, Kind::Header, Kind::Member, Kind::Sealed];
+        let key = |kind| Key::new(kind).number(7);
+        let written = {
+            let pages = pages();
+            for kind in kinds {
+                assert_eq!(pages.get(&key(kind)).unwrap(), None, "{kind:?}");
+            }
+            for kind in kinds {
+                pages.insert(&key(kind), vec![kind as u8]).unwrap();
+                let mut batch = Batch::default();
+                batch.insert(Key::new(kind).number(8).as_ref(), vec![8]);
+                pages.apply(batch).unwrap();
+            }
+            pages.sync().unwrap();
+            pages.kinds.0.into_inner()
+        };
+        let pages = pages();
+        assert_eq!(pages.kinds.0.load(Ordering::Relaxed), written);
+        for kind in kinds {
+            assert_eq!(pages.get(&key(kind)).unwrap().as_deref(), Some(&[kind as u8][..]));
+            assert_eq!(pages.get(&Key::new(kind).number(8)).unwrap().as_deref(), Some(&[8][..]));
+        }
+        assert_eq!(pages.get(&key(Kind::Gone)).unwrap(), None);
+        assert!(!pages.kinds.may_have(&[Kind::Gone as u8]));
+    }
 }

@@ -222,7 +222,8 @@ impl World {
         let user = user(id);
         let (online, typing) = (BTreeMap::new(), BTreeMap::new());
         self.here.push(Member { session, user: user.clone(), role, version, online, typing });
-        let joiner = Joiner { profile: Arc::new(Profile::nameless(user)), role, version };
+        let entrance = self.sockets.into();
+        let joiner = Joiner { profile: Arc::new(Profile::nameless(user)), role, version, entrance };
         self.chat.join(session, joiner, self.now, &mut self.out);
     }
 
@@ -540,6 +541,9 @@ fn hears(audience: &Audience, member: &Member) -> bool {
     match audience {
         Audience::All => true,
         Audience::AllBut(user) => member.user != *user,
+        Audience::Earlier { than, but } => {
+            u64::from(member.session.generation) < *than && member.user != *but
+        }
         Audience::One(session) => member.session == *session,
         Audience::AllV1 => member.version == Version::V1,
         Audience::AllV2 => member.version == Version::V2,

@@ -16,7 +16,7 @@ fn the_first_socket_hears_of_itself_and_the_second_of_both() {
     stage.pass(49);
     stage.check(&[]);
     stage.pass(1);
-    stage.check(&["but 2: 2 online"]);
+    stage.check(&["before 2 but 2: 2 online"]);
 }
 
 #[test]
@@ -26,11 +26,10 @@ fn a_v2_socket_is_told_who_is_here_at_once() {
     stage.check(&["to 1: here 2 of 1"]);
     stage.pass(100);
     stage.join_v2(1);
-    // Who comes in the same tick follows with the tick.
     stage.join_v2(3);
-    stage.check(&["to 2: here 1,2 of 2", "to 3: here 2,3 of 2"]);
+    stage.check(&["to 2: here 1,2 of 2", "to 3: here 1,2,3 of 3"]);
     stage.pass(50);
-    stage.check(&["but 1: 1 online", "but 3: 3 online"]);
+    stage.check(&["before 2 but 1: 1 online", "before 3 but 3: 3 online"]);
 }
 
 #[test]
@@ -57,9 +56,10 @@ fn whoever_comes_in_the_same_tick_is_told_of_once() {
         "one 2: 1 online",
         "one 3: 3 online",
         "one 3: 1 online",
+        "one 3: 2 online",
     ]);
     stage.pass(50);
-    stage.check(&["but 2: 2 online", "but 3: 3 online"]);
+    stage.check(&["before 2 but 2: 2 online", "before 3 but 3: 3 online"]);
 }
 
 #[test]
@@ -131,7 +131,39 @@ fn who_came_and_went_within_a_tick_was_never_here() {
     stage.check(&[]);
     stage.join(2);
     stage.pass(50);
-    stage.check(&["one 3: 2 online", "one 3: 1 online", "but 2: 2 online"]);
+    stage.check(&["one 3: 2 online", "one 3: 1 online", "before 3 but 2: 2 online"]);
+}
+
+#[test]
+fn who_was_shown_to_a_newcomer_and_went_within_a_tick_is_taken_back() {
+    let mut stage = Stage::with(Header::default(), Settings { offline_grace_ms: 0, ..settings() });
+    stage.join(1);
+    stage.pass(100);
+    let bob = stage.join(2);
+    stage.join(3);
+    stage.leave(bob);
+    stage.take();
+    stage.pass(50);
+    stage.check(&["all: 2 offline", "before 3 but 3: 3 online"]);
+    stage.join(4);
+    stage.check(&["one 4: 4 online", "one 4: 1 online", "one 4: 3 online"]);
+}
+
+#[test]
+fn a_newcomer_hears_of_whoever_is_in_the_grace_and_of_its_end() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    stage.pass(100);
+    let bob = stage.join(2);
+    stage.leave(bob);
+    stage.pass(1_000);
+    stage.take();
+    stage.join(3);
+    stage.check(&["one 3: 3 online", "one 3: 1 online", "one 3: 2 online"]);
+    stage.pass(50);
+    stage.check(&["before 3 but 3: 3 online"]);
+    stage.pass(5_000);
+    stage.check(&["all: 2 offline"]);
 }
 
 /// 201 v1 sockets, of which the first 190 have heard of each other.

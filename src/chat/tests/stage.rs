@@ -75,7 +75,8 @@ impl Stage {
         self.slots += 1;
         let session = SessionId { core: 0, slot: self.slots, generation: 1 };
         let profile = Profile { first_name: format!("U{id}"), ..Profile::nameless(user(id)) };
-        let joiner = Joiner { profile: Arc::new(profile), role, version };
+        let joiner =
+            Joiner { profile: Arc::new(profile), role, version, entrance: self.slots.into() };
         self.chat.join(session, joiner, self.now, &mut self.out);
         session
     }
@@ -258,6 +259,7 @@ fn brief_audience(audience: &Audience) -> String {
     match audience {
         Audience::All => "all".into(),
         Audience::AllBut(user) => format!("but {user}"),
+        Audience::Earlier { than, but } => format!("before {than} but {but}"),
         Audience::One(session) => format!("one {}", session.slot),
         Audience::AllV1 => "v1".into(),
         Audience::AllV2 => "v2".into(),

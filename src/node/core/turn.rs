@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Core;
 use super::handshake::OVERLOADED;
 use crate::model::{CloseReason, HelloLimits, Now, Reply, Seq, SessionId, UserId, Version};
-use crate::node::batch::{Frames, Level, SharedBatch};
+use crate::node::batch::{Frames, Level, SharedBatch, Viewer};
 use crate::node::connection::{Adoption, Connection, Open, Phase, Place, TokenTime};
 use crate::node::guard::Guard;
 use crate::node::links::Links;
@@ -24,6 +24,7 @@ struct Admittance {
     /// The last event that was shown.
     seq: Seq,
     pace: Pace,
+    entrance: u64,
     /// The core that owns the conversation.
     owner: u16,
 }
@@ -211,7 +212,9 @@ impl<S> Core<S> {
                 true => Level::Behind,
                 false => Level::Level,
             };
-            delivered += outbox.push_batch(shared, &open.user, open.version, level);
+            let viewer =
+                Viewer { user: &open.user, version: open.version, entrance: open.entrance };
+            delivered += outbox.push_batch(shared, viewer, level);
             if is_live {
                 open.through = shared.batch().through();
                 if outbox.backlog_bytes() > bytes_max {
@@ -233,8 +236,8 @@ impl<S> Core<S> {
             return;
         };
         match told {
-            Told::Admitted { room, seq, pace } => {
-                self.admitted(slot, Admittance { room, seq, pace, owner: from }, now);
+            Told::Admitted { room, seq, pace, entrance } => {
+                self.admitted(slot, Admittance { room, seq, pace, entrance, owner: from }, now);
             }
             Told::Piece { frames, through } => self.piece(slot, &frames, through, now),
             Told::Follows => self.follows(slot),
@@ -285,7 +288,7 @@ impl<S> Core<S> {
 
     /// The upgrade succeeds: 101, and from here on frames.
     fn admitted(&mut self, slot: u32, admittance: Admittance, now: Now) {
-        let Admittance { room, seq, pace, owner } = admittance;
+        let Admittance { room, seq, pace, entrance, owner } = admittance;
         let Some(adoption) = self.connections[slot as usize].take_adoption() else {
             let session = self.connections[slot as usize].session;
             return self.leave_unseen(session, room, owner, now);
@@ -310,6 +313,7 @@ impl<S> Core<S> {
             user: identity.user.clone(),
             issued_at_ms: identity.issued_at_ms,
             version,
+            entrance,
             place,
             pace,
             through: has,

@@ -230,7 +230,10 @@ impl Shard {
             Some(Some(_)) => Pace::Following { is_asked: true },
             Some(None) | None => Pace::Live,
         };
-        self.tell(session, Told::Admitted { room, seq, pace });
+        let held = &mut self.rooms[room];
+        held.entrances += 1;
+        let entrance = held.entrances;
+        self.tell(session, Told::Admitted { room, seq, pace, entrance });
         if session.core != self.core {
             self.remotes.insert(session, room);
         }
@@ -242,7 +245,7 @@ impl Shard {
             Some(None) | None => self.rooms[room].join_live(session, self.core),
         }
         self.widen(room);
-        let joiner = Joiner { profile, role, version };
+        let joiner = Joiner { profile, role, version, entrance };
         self.with_chat(room, now, |chat, _, out| chat.join(session, joiner, now, out));
         if from == Some(None) {
             self.tell(session, Told::Reply(Reply::Resync { seq, epoch }));

@@ -43,6 +43,7 @@ impl Shard {
             }
             chat::Audience::All => Audience::All,
             chat::Audience::AllBut(user) => Audience::AllBut(user),
+            chat::Audience::Earlier { than, but } => Audience::Earlier { than, but },
             chat::Audience::AllV1 => Audience::V1,
             chat::Audience::AllV2 => Audience::V2,
         };

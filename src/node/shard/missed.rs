@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::limits::MISSED_SIGNALS_MAX;
 use crate::model::{Signal, UserId, Version};
-use crate::node::batch::Audience;
+use crate::node::batch::{Audience, Viewer};
 
 /// A place in the order of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -51,10 +51,12 @@ impl Missed {
 
     /// What one socket is owed, in the order in which it went out.
     pub fn since(&self, from: Stamp, user: &UserId, version: Version) -> Vec<Signal> {
+        // Who came in later hears it once more: presence is net state.
+        let viewer = Viewer { user, version, entrance: 0 };
         let mut owed: Vec<_> = self
             .newest
             .values()
-            .filter(|(at, audience, _)| *at >= from && audience.includes(user, version))
+            .filter(|(at, audience, _)| *at >= from && audience.includes(viewer))
             .collect();
         owed.sort_by_key(|(at, ..)| *at);
         owed.into_iter().map(|(_, _, signal)| signal.clone()).collect()

@@ -21,6 +21,8 @@ pub struct Room {
     pub durable_seq: Seq,
     /// The durable events that pages do not have yet.
     pub recent: Recent,
+    /// How many sockets ever came in.
+    pub entrances: u64,
     /// The live sockets on this core.
     pub locals: Vec<SessionId>,
     /// Live sockets on other cores: (core, how many).
@@ -54,6 +56,7 @@ impl Room {
             chat: None,
             durable_seq: Seq::default(),
             recent: Recent::default(),
+            entrances: 0,
             locals: Vec::new(),
             remotes: SmallVec::new(),
             followers: BTreeMap::new(),
