@@ -272,8 +272,14 @@ impl<R: Role> Visit<'_, R> {
                     frames::encode(&mut pong, 0xA, payload);
                     self.outgoing.push(self.client, pong);
                 }
-                Frame::Close => {
-                    self.broken.get_or_insert(format!("client {} was closed", self.client));
+                Frame::Close(payload) => {
+                    let (code, reason) = payload.split_at(payload.len().min(2));
+                    let code = code.iter().fold(0, |code, &byte| code << 8 | u32::from(byte));
+                    let reason = String::from_utf8_lossy(reason);
+                    self.broken.get_or_insert(format!(
+                        "client {} was closed: {code} {reason}",
+                        self.client
+                    ));
                 }
                 Frame::Other => {}
             }

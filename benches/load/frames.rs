@@ -52,7 +52,8 @@ impl Stamp {
 pub enum Frame<'a> {
     Text(&'a [u8]),
     Ping(&'a [u8]),
-    Close,
+    /// With its payload: code and reason (RFC 6455 §5.5.1).
+    Close(&'a [u8]),
     Other,
 }
 
@@ -68,7 +69,7 @@ pub fn decode(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     let payload = bytes.get(head..head + length)?;
     let frame = match first & 0x0f {
         0x1 => Frame::Text(payload),
-        0x8 => Frame::Close,
+        0x8 => Frame::Close(payload),
         0x9 => Frame::Ping(payload),
         _ => Frame::Other,
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::crowd::{Crowd, Silent};
-use crate::fail::Fail;
+use crate::fail::{Context as _, Fail};
 use crate::flood::{Flood, Pace, Shape, Span};
 use crate::history::{self, Archive};
 use crate::idle;
@@ -151,28 +151,33 @@ impl Bench<'_> {
         subjects: &[Subject],
         (shape, pace): (Shape, Pace),
     ) -> Result<Vec<Run>, Fail> {
+        // Nobody answers a server's pings while others connect: those that take long for it come first.
+        let mut slow_first: Vec<&Subject> = subjects.iter().collect();
+        slow_first.sort_by_key(|subject| subject.connecting_max());
         let mut stages = Vec::new();
-        for subject in subjects {
+        for subject in &slow_first {
             stages.push(self.stage(subject, self.extent.of(shape), pace)?);
         }
         let measured = self.extent.measured / SLICES;
         let span = Span { warm_up: (measured / 4).min(WARM_UP_MAX), measured };
         for slice in 0..=SLICES {
-            for Stage { server, crowd, flood } in &mut stages {
-                flood.slice(crowd, server, span)?;
+            for (Stage { server, crowd, flood }, subject) in stages.iter_mut().zip(&slow_first) {
+                flood.slice(crowd, server, span).context(subject.name())?;
                 if slice == 0 {
                     flood.forget();
                 }
             }
         }
-        let run = |(stage, subject): (&Stage, &Subject)| {
+        let run = |(stage, subject): (&Stage, &&Subject)| {
             let mut readings = stage.flood.outcome().readings();
             if let Pace::Open { per_second } = pace {
                 readings.push(Reading::new("offered", "/s", per_second));
             }
             Run { row: row.clone(), server: subject.name().to_owned(), readings }
         };
-        Ok(stages.iter().zip(subjects).map(run).collect())
+        let mut runs: Vec<Run> = stages.iter().zip(&slow_first).map(run).collect();
+        runs.sort_by_key(|run| subjects.iter().position(|subject| subject.name() == run.server));
+        Ok(runs)
     }
 
     fn stage(&self, subject: &Subject, shape: Shape, pace: Pace) -> Result<Stage, Fail> {

@@ -23,7 +23,7 @@ use crate::store::{Met, Orders, ReadHandle, StoreError, Trace};
 
 /// How often the store is asked whether there is something to do.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it is asked whether that is done, and a stop is looked for.
+/// How often it is asked whether that is done.
 const POLL: Duration = Duration::from_millis(100);
 /// When what could not be taken now is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -64,6 +64,7 @@ impl Eraser {
     /// Leaves the rest to the next start.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the thread that erases users panicked");
         }
@@ -236,7 +237,7 @@ impl Work {
             if left.is_zero() {
                 return Ok(());
             }
-            std::thread::sleep(left.min(POLL));
+            std::thread::park_timeout(left);
         }
     }
 }

@@ -16,8 +16,11 @@ use crate::node::core::Pressure;
 use crate::telemetry::Heartbeat;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// How often memory is measured: a burst of large answers takes a hundred megabytes a second.
-const LOOKS: u32 = 10;
+/// Memory is measured before so much more can have been taken, but at least and at most so often. A burst of
+/// large answers takes a hundred megabytes a second; waking this thread for nothing is most of what an idle server costs.
+const TAKEN_PER_SECOND: u64 = 512 << 20;
+const LOOK_MIN: Duration = Duration::from_millis(100);
+const LOOK_MAX: Duration = EVERY;
 const STALL: Duration = Duration::from_secs(15);
 
 /// What is watched.
@@ -68,6 +71,7 @@ struct Memory {
     limit: u64,
     measured: u64,
     percent: u64,
+    next_look: Duration,
 }
 
 impl Memory {
@@ -78,21 +82,30 @@ impl Memory {
             &mut self.percent,
             used.saturating_mul(100).div_euclid(self.limit).min(255),
         );
+        self.next_look = next_look(used, self.limit);
         self.measured += 1;
         shared.memory.store(self.measured << 8 | self.percent, Ordering::Relaxed);
         Pressure::of(before.max(self.percent)) != Pressure::None
     }
 }
 
+fn next_look(used: u64, limit: u64) -> Duration {
+    let room = Pressure::first_bytes(limit).saturating_sub(used);
+    Duration::from_millis(room.saturating_mul(1_000) / TAKEN_PER_SECOND).clamp(LOOK_MIN, LOOK_MAX)
+}
+
 fn watch(watched: &Watched, usage: Usage, shared: &Shared) {
     let limit = watched.memory_limit.max(1);
-    let mut memory = Memory { usage, limit, measured: 0, percent: 0 };
+    let mut memory = Memory { usage, limit, measured: 0, percent: 0, next_look: LOOK_MIN };
     let mut last = Instant::now();
     let mut reactors: Vec<Seen> = watched.pulses.iter().map(|_| Seen::new(last)).collect();
     let mut http = Seen::new(last);
     loop {
-        for _ in 0..LOOKS {
-            std::thread::sleep(EVERY / LOOKS);
+        let mut left = EVERY;
+        while !left.is_zero() {
+            let pause = memory.next_look.min(left);
+            std::thread::sleep(pause);
+            left -= pause;
             if memory.measure(shared) {
                 watched.wakers.iter().for_each(Waker::wake);
             }
@@ -123,6 +136,20 @@ fn watch(watched: &Watched, usage: Usage, shared: &Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_looked_at_sooner_the_less_there_is() {
+        let check = |used_mib: u64, limit_mib: u64, ms| {
+            let next = next_look(used_mib << 20, limit_mib << 20);
+            assert_eq!(next, Duration::from_millis(ms), "{used_mib} of {limit_mib}");
+        };
+        check(100, 24 << 10, 1_000);
+        check(0, 100, 136);
+        check(100, 512, 504);
+        check(500, 512, 100);
+        check(600, 512, 100);
+        assert_eq!(next_look(0, u64::MAX), LOOK_MAX);
+    }
 
     #[test]
     fn quiet_is_who_does_not_beat_and_has_not_ended() {

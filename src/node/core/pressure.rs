@@ -17,11 +17,18 @@ pub enum Pressure {
 }
 
 impl Pressure {
+    const FIRST_PERCENT: u64 = 70;
+
+    /// Where it begins.
+    pub fn first_bytes(limit: u64) -> u64 {
+        limit / 100 * Pressure::FIRST_PERCENT
+    }
+
     /// By the share of the limit that is in use, in percent.
     pub fn of(percent: u64) -> Pressure {
         match percent {
-            0..70 => Pressure::None,
-            70..80 => Pressure::StopAccepting,
+            0..Pressure::FIRST_PERCENT => Pressure::None,
+            Pressure::FIRST_PERCENT..80 => Pressure::StopAccepting,
             80..90 => Pressure::Shed,
             _ => Pressure::RefuseSends,
         }
@@ -41,7 +48,7 @@ impl<S> Core<S> {
         self.pressure < Pressure::StopAccepting
     }
 
-    /// Called when the pressure was measured: once a second, or ten times while there is some.
+    /// Called when the pressure was measured: once a second, or ten times when it is near or there is some.
     pub fn set_pressure(&mut self, pressure: Pressure, now: Now) {
         let before = std::mem::replace(&mut self.pressure, pressure);
         if pressure != before {

@@ -31,6 +31,8 @@ JOIN_S = 3600
 DAY_S = 24 * 3600
 CAPACITY = 10_000_000
 REDIS_START_S = 10
+# redis-py's own 100 are fewer than messages under way, and the layer fails where it finds none free.
+REDIS_CONNECTIONS_MAX = 8_192
 SENDER = {"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe"}
 
 
@@ -68,7 +70,9 @@ def layer(redis_url):
     limits = {"capacity": CAPACITY, "expiry": DAY_S, "group_expiry": DAY_S}
     if redis_url is None:
         return {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": limits}
-    config = {"hosts": [redis_url], **limits}
+    # Nor does it give up on a Redis that answers late because this process has the core.
+    host = {"address": redis_url, "max_connections": REDIS_CONNECTIONS_MAX, "socket_timeout": None}
+    config = {"hosts": [host], **limits}
     return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": config}
 
 
