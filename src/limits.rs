@@ -65,6 +65,8 @@ pub const TRANSFER_STALL_MS: u64 = 30_000;
 pub const LISTED_USERS_MAX: usize = 50;
 /// Questions about the past that a shard has under way at once.
 pub const QUESTIONS_MAX: usize = 512;
+/// What one of them may take: the store's part, and the answer that waits to be sent.
+pub const QUESTION_BYTES_MAX: usize = 2 * HISTORY_BYTES_MAX;
 /// Marks that are shown of one conversation at most.
 pub const MARKS_SHOWN_MAX: u32 = 1_000;
 /// Marks of one conversation that are counted at most.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::event::Mark;
 use super::id::{ConversationId, Epoch, MessageId, Seq, UserId};
 use super::identity::{Profile, Role};
-use super::state::{Anchor, HistoryQuery, MessageState};
+use super::state::{Anchor, HistoryQuery, MessageState, REACTION_BYTES};
 use super::time::Wall;
 use crate::limits::LISTED_USERS_MAX;
 
@@ -164,7 +164,16 @@ pub struct ShownMessage {
     pub reply_count: u32,
 }
 
+/// What a message takes as JSON beside its text and its reactions, about.
+const SHOWN_BYTES: usize = 256;
+
 impl ShownMessage {
+    /// About how long it is as JSON.
+    pub fn weight(&self) -> usize {
+        let reactions: usize = self.reactions.values().map(|users| users.ids.len()).sum();
+        SHOWN_BYTES + self.content.len() + reactions * REACTION_BYTES
+    }
+
     pub fn new(state: MessageState, read_by: Option<Listed>) -> ShownMessage {
         let list = |(emoji, users)| (emoji, Listed::of(&users));
         ShownMessage {

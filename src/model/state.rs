@@ -11,7 +11,7 @@ use super::identity::{Profile, Role};
 use super::time::Wall;
 
 /// What a reaction counts for in a page's length.
-const REACTION_BYTES: usize = 64;
+pub(super) const REACTION_BYTES: usize = 64;
 
 /// A message after everything that happened to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

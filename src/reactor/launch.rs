@@ -187,6 +187,7 @@ pub fn start(plan: Plan) -> io::Result<Running> {
         reloads: AtomicU64::new(0),
         drain_ms: AtomicU64::new(0),
         memory: AtomicU64::new(0),
+        memory_room: AtomicU64::new(u64::MAX),
         hand_to_http,
         descriptors_max,
     });

@@ -45,6 +45,8 @@ pub struct Shared {
     /// By the watchdog: a count of measurements, and in the low byte the memory in use, in percent of
     /// the limit.
     pub memory: AtomicU64,
+    /// Bytes that each core's answers about the past may take until the next measurement.
+    pub memory_room: AtomicU64,
     /// Where plain HTTP requests go.
     pub hand_to_http: Box<dyn Fn(OwnedFd, Vec<u8>) + Send + Sync>,
     /// Descriptors that there may be; the last of them are the reserve.
@@ -315,7 +317,9 @@ impl Reactor {
         }
         let memory = self.shared.memory.load(Ordering::Relaxed);
         if self.memory_seen.replace(memory) != memory {
-            self.core().set_pressure(Pressure::of(memory & 0xff), self.clock.now());
+            let mut core = self.core();
+            core.set_room(self.shared.memory_room.load(Ordering::Relaxed));
+            core.set_pressure(Pressure::of(memory & 0xff), self.clock.now());
         }
         let drain_ms = self.shared.drain_ms.load(Ordering::Acquire);
         if drain_ms > 0 && !self.core().is_draining() {

@@ -16,10 +16,10 @@ use crate::node::core::Pressure;
 use crate::telemetry::Heartbeat;
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Memory is measured before so much more can have been taken, but at least and at most so often. A burst of
-/// large answers takes a hundred megabytes a second; waking this thread for nothing is most of what an idle server costs.
-const TAKEN_PER_SECOND: u64 = 512 << 20;
-const LOOK_MIN: Duration = Duration::from_millis(100);
+/// Memory is measured before it can have got short, however fast large answers take it, but no more and no less
+/// often than this: waking the thread for nothing is most of what an idle server costs.
+const TAKEN_PER_SECOND: u64 = 2 << 30;
+const LOOK_MIN: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = EVERY;
 const STALL: Duration = Duration::from_secs(15);
 
@@ -69,6 +69,7 @@ impl Seen {
 struct Memory {
     usage: Usage,
     limit: u64,
+    cores: u64,
     measured: u64,
     percent: u64,
     next_look: Duration,
@@ -82,21 +83,24 @@ impl Memory {
             &mut self.percent,
             used.saturating_mul(100).div_euclid(self.limit).min(255),
         );
-        self.next_look = next_look(used, self.limit);
+        let room = Pressure::first_bytes(self.limit).saturating_sub(used);
+        self.next_look = next_look(room);
+        shared.memory_room.store(room / self.cores, Ordering::Relaxed);
         self.measured += 1;
         shared.memory.store(self.measured << 8 | self.percent, Ordering::Relaxed);
         Pressure::of(before.max(self.percent)) != Pressure::None
     }
 }
 
-fn next_look(used: u64, limit: u64) -> Duration {
-    let room = Pressure::first_bytes(limit).saturating_sub(used);
+/// With so many bytes left before the pressure begins.
+fn next_look(room: u64) -> Duration {
     Duration::from_millis(room.saturating_mul(1_000) / TAKEN_PER_SECOND).clamp(LOOK_MIN, LOOK_MAX)
 }
 
 fn watch(watched: &Watched, usage: Usage, shared: &Shared) {
     let limit = watched.memory_limit.max(1);
-    let mut memory = Memory { usage, limit, measured: 0, percent: 0, next_look: LOOK_MIN };
+    let cores = watched.pulses.len().max(1) as u64;
+    let mut memory = Memory { usage, limit, cores, measured: 0, percent: 0, next_look: LOOK_MIN };
     let mut last = Instant::now();
     let mut reactors: Vec<Seen> = watched.pulses.iter().map(|_| Seen::new(last)).collect();
     let mut http = Seen::new(last);
@@ -139,16 +143,14 @@ mod tests {
 
     #[test]
     fn memory_is_looked_at_sooner_the_less_there_is() {
-        let check = |used_mib: u64, limit_mib: u64, ms| {
-            let next = next_look(used_mib << 20, limit_mib << 20);
-            assert_eq!(next, Duration::from_millis(ms), "{used_mib} of {limit_mib}");
+        let check = |room_mib: u64, ms| {
+            assert_eq!(next_look(room_mib << 20), Duration::from_millis(ms), "{room_mib} MiB");
         };
-        check(100, 24 << 10, 1_000);
-        check(0, 100, 136);
-        check(100, 512, 504);
-        check(500, 512, 100);
-        check(600, 512, 100);
-        assert_eq!(next_look(0, u64::MAX), LOOK_MAX);
+        check(0, 20);
+        check(40, 20);
+        check(256, 125);
+        check(1 << 20, 1_000);
+        assert_eq!(next_look(u64::MAX), LOOK_MAX);
     }
 
     #[test]

@@ -149,6 +149,61 @@ fn short_of_memory_nobody_gets_a_page_of_the_past() {
     world.finish();
 }
 
+/// Who does not take the answers asks no more, the sooner the less memory there is.
+#[test]
+fn short_of_memory_less_waits_for_each_socket() {
+    let waiting = |pressure| {
+        let mut world = World::new(Setup::default());
+        let ann = world.enter(1, 1);
+        let now = world.now;
+        world.seats[0].core.set_pressure(pressure, now);
+        world.sockets[ann].room = Some(0);
+        let ping = json!({"type": "ping", "ref": "r".repeat(64)});
+        for _ in 0..4_000 {
+            world.send(ann, &ping);
+        }
+        let waiting = world.seats[0].core.largest_backlog();
+        world.seats[0].core.set_pressure(Pressure::None, now);
+        world.sockets[ann].room = None;
+        world.take(ann, None);
+        assert_eq!(world.count(ann, "pong"), 4_000);
+        world.finish();
+        waiting
+    };
+    let outbox = Limits::default().outbox_bytes;
+    for (pressure, most) in [
+        (Pressure::None, outbox),
+        (Pressure::StopAccepting, outbox / 4),
+        (Pressure::RefuseSends, 4_096),
+    ] {
+        let waiting = waiting(pressure);
+        assert!((most..most + 1_024).contains(&waiting), "{pressure:?}: {waiting} of {most}");
+    }
+}
+
+/// A turn can answer thousands before memory is measured again.
+#[test]
+fn pages_of_the_past_are_bounded_between_two_measurements() {
+    let mut world = World::new(Setup::default());
+    let ann = world.enter(1, 1);
+    for _ in 0..8 {
+        world.say(ann, &"x".repeat(8_000));
+    }
+    let room = 3 * loquat::limits::QUESTION_BYTES_MAX as u64;
+    world.seats[0].core.set_room(room);
+    for _ in 0..20 {
+        world.send(ann, &super::past::ask("newest", 0, 10));
+    }
+    // 64 KB each: while a question as large as it may be has room.
+    let given = world.count(ann, "history");
+    assert_eq!(given, 8);
+    assert_eq!(world.errors(ann), vec!["rate_limited"; 20 - given]);
+    world.seats[0].core.set_room(room);
+    world.send(ann, &super::past::ask("newest", 0, 10));
+    assert_eq!(world.count(ann, "history"), given + 1);
+    world.finish();
+}
+
 /// What is under way cannot be taken back: with hardly any memory left it goes with its socket.
 #[test]
 fn short_of_memory_who_was_shed_and_takes_nothing_is_reset() {

@@ -260,7 +260,7 @@ impl<S> Core<S> {
             Phase::Head(_) => Step::Read,
             Phase::Open(open) => {
                 // Who does not take the answers asks no more: they would pile up without bound.
-                let is_full = backlog_bytes > self.reloadable.limits.outbox_bytes;
+                let is_full = backlog_bytes > self.pressure.unread(&self.reloadable.limits);
                 if is_full || is_draining || open.guard.paused_until.is_some() {
                     Step::Wait
                 } else {

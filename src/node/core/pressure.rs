@@ -1,6 +1,7 @@
 //! What a core does when the process is short of memory: overload is an answer, never an OOM kill.
 
 use super::Core;
+use crate::limits::Limits;
 use crate::model::{CloseReason, Now};
 use crate::node::connection::Phase;
 
@@ -8,7 +9,7 @@ use crate::node::connection::Phase;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     None,
-    /// 70 %: no new sockets (503), no pages of the past.
+    /// 70 %: no new sockets (503), no pages of the past, and less is read from who does not take the answers.
     StopAccepting,
     /// 80 %: the sockets with the most unsent bytes are closed (4100).
     Shed,
@@ -22,6 +23,16 @@ impl Pressure {
     /// Where it begins.
     pub fn first_bytes(limit: u64) -> u64 {
         limit / 100 * Pressure::FIRST_PERCENT
+    }
+
+    /// Unsent bytes of a socket above which nothing is read from it.
+    pub(super) fn unread(self, limits: &Limits) -> usize {
+        match self {
+            Pressure::None => limits.outbox_bytes,
+            Pressure::StopAccepting => limits.outbox_bytes / 4,
+            Pressure::Shed => limits.outbox_bytes / 16,
+            Pressure::RefuseSends => SHED_BYTES_MIN.min(limits.outbox_bytes),
+        }
     }
 
     /// By the share of the limit that is in use, in percent.
@@ -48,7 +59,12 @@ impl<S> Core<S> {
         self.pressure < Pressure::StopAccepting
     }
 
-    /// Called when the pressure was measured: once a second, or ten times when it is near or there is some.
+    /// What this core's answers about the past may take until memory is measured again.
+    pub fn set_room(&mut self, bytes: u64) {
+        self.shard.set_room(bytes);
+    }
+
+    /// Called when the pressure was measured: once a second, and more often the less memory there is.
     pub fn set_pressure(&mut self, pressure: Pressure, now: Now) {
         let before = std::mem::replace(&mut self.pressure, pressure);
         if pressure != before {

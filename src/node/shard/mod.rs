@@ -128,6 +128,8 @@ pub struct Shard {
     is_refusing: bool,
     /// There is too little memory for large answers.
     is_short: bool,
+    /// What answers about the past may still take until memory is measured again.
+    room_bytes: u64,
     reveals: VecDeque<(u64, Reveal)>,
     loads: HashMap<u64, Load>,
     /// Questions about the past that are under way.
@@ -209,6 +211,7 @@ impl Shard {
             has_ended: false,
             is_refusing: false,
             is_short: false,
+            room_bytes: u64::MAX,
             reveals: VecDeque::new(),
             loads: HashMap::new(),
             questions: 0,
@@ -322,6 +325,11 @@ impl Shard {
     /// Whether questions about the past are refused for want of memory.
     pub fn set_short(&mut self, is_short: bool) {
         self.is_short = is_short;
+    }
+
+    /// What answers about the past may take until memory is measured again: a turn can give thousands.
+    pub fn set_room(&mut self, bytes: u64) {
+        self.room_bytes = bytes;
     }
 
     /// Whether commands that store something are refused for want of memory.

@@ -15,10 +15,11 @@ use super::reveal::Reveal;
 use super::room::Room;
 use super::{Load, Shard};
 use crate::chat;
-use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTIONS_MAX};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX, QUESTION_BYTES_MAX, QUESTIONS_MAX};
 use crate::model::{
     Admission, CloseReason, Edited, Edits, EditsQuery, ErrorCode, Event, EventBody, HistoryQuery,
-    MessageId, Now, Refusal, Reply, Role, SessionId, Standing, StandingQuery, StoredEdits, UserId,
+    MessageId, Now, Refusal, Reply, Role, SessionId, ShownMessage, Standing, StandingQuery,
+    StoredEdits, UserId,
 };
 use crate::node::links::AdminOrder;
 use crate::node::mail::Told;
@@ -96,9 +97,15 @@ impl Shard {
         }
     }
 
+    /// There is memory for one question more, even if each of them takes as much as it may.
+    fn may_be_asked(&self) -> bool {
+        let with_it = (self.questions + 1) as u64 * QUESTION_BYTES_MAX as u64;
+        !self.is_short && self.questions < QUESTIONS_MAX && with_it <= self.room_bytes
+    }
+
     /// A question about a conversation of this shard.
     pub fn question(&mut self, question: Question, to: AnswerTo) {
-        if self.is_short || self.questions >= QUESTIONS_MAX {
+        if !self.may_be_asked() {
             to(Answer::Busy);
             return;
         }
@@ -129,7 +136,7 @@ impl Shard {
         if self.rooms[room].chat.as_ref().and_then(|chat| chat.user_of(session)).is_none() {
             return;
         }
-        if self.is_short || self.questions >= QUESTIONS_MAX {
+        if !self.may_be_asked() {
             let reply = Reply::Error { refusal: BUSY, reference };
             self.tell(session, Told::Answer(reply));
             return;
@@ -267,6 +274,10 @@ impl Shard {
 
     fn answer(&mut self, asking: Asking, answer: Answer) {
         self.questions -= 1;
+        if let Answer::History(page) = &answer {
+            let bytes: usize = page.messages.iter().map(ShownMessage::weight).sum();
+            self.room_bytes = self.room_bytes.saturating_sub(bytes as u64);
+        }
         let (session, reference) = match asking.to {
             To::Caller(to) => return to(answer),
             To::Socket { session, reference } => (session, reference),
