@@ -39,6 +39,8 @@ pub enum Step {
     Empty,
 }
 
+/// The bound of `chat::receipt`: above it receipts are dropped, and v2 is told.
+const RECEIPTS_WAITING_MAX: usize = 64;
 const TEXTS: [&str; 3] = ["one", "two", "three"];
 const EMOJI: [&str; 3] = ["👍", "❤️", "x"];
 const KEYS: [&str; 4] = ["k0", "k1", "k2", "k3"];
@@ -95,6 +97,8 @@ pub struct World {
     pub newest: BTreeMap<UserId, Mark>,
     /// The highest message of which a receipt had to count.
     pub owed: BTreeMap<UserId, MessageId>,
+    /// Receipts of each user since the store was asked something: as many of them may wait.
+    receipts: BTreeMap<UserId, usize>,
     pub trace: Vec<String>,
 }
 
@@ -146,6 +150,7 @@ impl World {
             told: BTreeMap::new(),
             newest: BTreeMap::new(),
             owed: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             trace: Vec::new(),
         }
     }
@@ -243,7 +248,11 @@ impl World {
         let (session, user) = (member.session, member.user.clone());
         let (role, version) = (member.role, member.version);
         let reference = format!("r{}", self.asked.len());
+        if self.loads.is_empty() {
+            self.receipts.clear();
+        }
         if let Command::Read { message } = command
+            && self.may_wait(&user)
             && self.sent().any(|(id, seq)| id == message && seq <= self.durable)
         {
             let owed = self.owed.entry(user.clone()).or_insert(message);
@@ -253,6 +262,13 @@ impl World {
         let request = Request { reference: Some(reference.into()), command: asked.command.clone() };
         self.asked.push(asked);
         self.chat.handle(session, request, &mut self.ids, self.now, &mut self.out);
+    }
+
+    /// One receipt more, where it can be one too many.
+    fn may_wait(&mut self, user: &UserId) -> bool {
+        let receipts = self.receipts.entry(user.clone()).or_default();
+        *receipts += 1;
+        *receipts <= RECEIPTS_WAITING_MAX
     }
 
     /// Roles change only while nothing waits: the model decides in the order of asking.
