@@ -104,7 +104,7 @@ impl Conversation {
 
     /// What a socket that comes in is told: its own user first, then the others.
     pub(super) fn tell_who_is_here(
-        &mut self,
+        &self,
         user: UserIndex,
         session: SessionId,
         version: Version,

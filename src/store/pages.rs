@@ -45,7 +45,7 @@ pub struct Pages {
 
 /// Kinds of keys that there may be. Who wants in asks for six of them, of which most servers use two or
 /// three: sled is not asked for the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kinds(AtomicU64);
 
 impl Kinds {
