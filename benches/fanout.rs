@@ -9,7 +9,11 @@
 //! (`encode_each`), or once and shared as `bytes::Bytes` (`bytes`) or `Arc<[u8]>` (`arc`), an element for each
 //! socket and event. All have the same encoder, and count the bytes that wait.
 //!
-//! Each figure is for one room. At most 2,000 sockets stand in as many rooms as that makes, and all rooms
+//! `receipts` is what goes the other way and mostly ends there: a receipt from its frame on, in a room of ten.
+//! The guide's page sends all of its receipts again whenever its list changes, so that nearly all are
+//! `repeated`; a `new` one is told to the whole room. Both come 200 at a time.
+//!
+//! Each figure of a fan-out is for one room. At most 2,000 sockets stand in as many rooms as that makes, and all rooms
 //! are served before the queues are emptied, outside of the time taken.
 //!
 //! What the numbers do not say: nothing is sent, so the kernel's part, by far the larger one, is missing, and
@@ -274,5 +278,37 @@ fn fanout(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, fanout);
+const RECEIPTS_ROOM: usize = 10;
+/// Receipts that come together.
+const RECEIPTS: usize = 200;
+
+fn receipts(c: &mut Criterion) {
+    let mut group = c.benchmark_group("receipts");
+    group.throughput(Throughput::Elements(1));
+    let hall = RefCell::new(Hall::new(1, RECEIPTS_ROOM));
+    for (name, is_repeated) in [("new", false), ("repeated", true)] {
+        group.bench_function(name, |bench| {
+            bench.iter_custom(|count| {
+                timed(count, RECEIPTS, |count| {
+                    let mut hall = hall.borrow_mut();
+                    let frames = hall.receipts(count);
+                    if is_repeated {
+                        hall.read(&mut frames.clone());
+                        assert_eq!(hall.empty().0, RECEIPTS_ROOM, "everybody is told once");
+                    }
+                    let mut frames = frames;
+                    let begun = Instant::now();
+                    hall.read(&mut frames);
+                    let spent = begun.elapsed();
+                    let told = if is_repeated { 0 } else { RECEIPTS_ROOM };
+                    assert_eq!(hall.empty().0, told);
+                    spent
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, fanout, receipts);
 criterion_main!(benches);

@@ -181,7 +181,8 @@ pub fn page_reads(c: &mut Criterion) {
     });
     group.bench_function("sled_range", |bench| bench.iter(|| black_box(filled.range(next()))));
     group.bench_function("sled_get", |bench| {
-        assert!(filled.value(next()) > 1_000, "a page of many messages");
+        assert!(filled.page_keys.len() as u64 * 10 < MESSAGES, "pages of many messages");
+        assert!(filled.value(next()) > 0, "a page");
         bench.iter(|| black_box(filled.value(next())));
     });
     group.finish();

@@ -30,6 +30,7 @@ const SECRET: &str = "only-for-benches-4fG7kQ2mZx9Lw0Rb8TnYp6Hc3GdEsVuA1iOjXe5Kr
 const NOW: Now = Now { mono: Mono(1_000_000), wall: Wall(1_764_153_000_000) };
 const RING_SLOTS: usize = 1 << 15;
 const LEASE_IDS: u64 = 1 << 20;
+const MESSAGES_AT_ONCE: usize = 100;
 
 pub struct Hall {
     core: Core<()>,
@@ -42,6 +43,8 @@ pub struct Hall {
     members: usize,
     /// The socket of each room that speaks.
     speakers: Vec<u32>,
+    /// Another socket of the first room.
+    reader: u32,
     lsn: u64,
     ids: u64,
     segment: u64,
@@ -81,6 +84,7 @@ impl Hall {
             key,
             members,
             speakers: Vec::new(),
+            reader: 0,
             lsn: 0,
             ids: 1,
             segment: 1,
@@ -96,8 +100,10 @@ impl Hall {
     fn fill(&mut self, room: u64) {
         for member in 0..self.members {
             let slot = self.enter(room, member as u64 + 1);
-            if member == 0 {
-                self.speakers.push(slot);
+            match (room, member) {
+                (_, 0) => self.speakers.push(slot),
+                (1, 1) => self.reader = slot,
+                _ => {}
             }
         }
     }
@@ -201,6 +207,29 @@ impl Hall {
         self.core.commit();
         assert_eq!(self.take_records(), rooms * events, "one commit takes all of it");
         self.empty();
+    }
+
+    /// So many messages are said in the first room and are durable; the receipts of all of them, as frames.
+    pub fn receipts(&mut self, messages: usize) -> Vec<u8> {
+        let mut left = messages;
+        while left > 0 {
+            // More would be refused: each waits for the store to say that it is no repetition.
+            let now = left.min(MESSAGES_AT_ONCE);
+            self.say(1, now);
+            self.durable();
+            self.empty();
+            left -= now;
+        }
+        // The ids of one lease are used one after the other.
+        let ids = self.said - messages as u64 + 1..=self.said;
+        ids.flat_map(|id| masked(&format!(r#"{{"type":"read_receipt","message_id":{id}}}"#)))
+            .collect()
+    }
+
+    /// The reader sends these frames.
+    pub fn read(&mut self, frames: &mut [u8]) {
+        self.core.received(self.reader, frames, NOW);
+        self.core.turn(NOW);
     }
 
     /// The log says that everything is durable, and the core runs a turn.
