@@ -154,13 +154,15 @@ fn time_ms(value: &Value<'_>) -> Option<u64> {
     }
 }
 
-/// SimpleJWT writes an integer up to 5.5.0 and a text from 5.5.1 on; both are one user.
+/// SimpleJWT writes an integer up to 5.5.0 and a text from 5.5.1 on; both are one user. Nobody comes in as
+/// the one who speaks for the operator.
 fn user_of(value: &Value<'_>) -> Option<UserId> {
-    match value {
+    let user = match value {
         Value::Unsigned(number) => UserId::from_number(*number).ok(),
         Value::Text(text) => UserId::parse(text).ok(),
         _ => None,
-    }
+    };
+    user.filter(|user| !user.is_system())
 }
 
 /// RFC 7519 §4.1.3: one text or a list of texts.
@@ -350,6 +352,8 @@ mod tests {
             "\"07\"",
             "\"a b\"",
             "\"../x\"",
+            "\"system\"",
+            "\"\\u0073ystem\"",
             "[7]",
             "{\"id\":7}",
         ] {

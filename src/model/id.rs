@@ -121,6 +121,19 @@ named_id!(
     |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'@' | b'+' | b'-')
 );
 
+impl UserId {
+    const SYSTEM: &str = "system";
+
+    /// Who speaks for the operator; no token is good for it.
+    pub fn system() -> UserId {
+        UserId(Id::Text(UserId::SYSTEM.into()))
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.as_ref() == IdRef::Text(UserId::SYSTEM)
+    }
+}
+
 /// Unique in the server, increasing within a conversation, below 2^53, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]

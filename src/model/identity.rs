@@ -23,8 +23,7 @@ impl Profile {
     /// Who speaks when the operator's own backend does: a user like any other to clients, which cannot
     /// show a message without a sender.
     pub fn system() -> Profile {
-        let Ok(id) = UserId::parse("system") else { unreachable!("it is a user id") };
-        Profile { first_name: "System".to_owned(), ..Profile::nameless(id) }
+        Profile { first_name: "System".to_owned(), ..Profile::nameless(UserId::system()) }
     }
 
     /// "First Last" trimmed, else the e-mail, else `User <id>`.
