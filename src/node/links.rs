@@ -198,6 +198,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "megabytes, one by one")]
     fn past_the_bound_batches_become_one_marker_and_leaves_are_kept() {
         let bell = Arc::new(Doorbell::new(|| {}));
         let (to, mut other) = ring(1, bell.clone());

@@ -222,6 +222,7 @@ fn visible(gaps: impl Iterator<Item = u64>) -> f64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of turns, nothing unsafe")]
 fn the_hooks_line_is_seen_while_somebody_types() {
     let check = |name: &str, gaps: &mut dyn Iterator<Item = u64>| {
         let share = visible(gaps);

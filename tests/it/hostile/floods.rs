@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use loquat::limits::{KEPT_BYTES_MAX, Limits};
 use serde_json::{Value, json};
 
-use super::{Healthy, bounded, compare, short_or_long};
+use super::{Healthy, bounded, compare, not_still, short_or_long};
 use crate::harness::raw::{CLOSE, PING, PONG, TEXT, frame};
 use crate::harness::{Raw, Server, person};
 
@@ -141,6 +141,17 @@ async fn commands_that_are_too_deep_too_long_or_too_many() {
 /// of what is kept.
 const BUILDING_BYTES_MAX: usize = 96 << 20;
 
+/// Names without end from twenty sockets, under the limits that a server has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_msg_ids_too_fast() {
+    let server = Server::start();
+    let send =
+        |n: usize| json!({"type": "chat_message", "content": "x", "client_msg_id": n.to_string()});
+    let burst: Vec<u8> =
+        (0..500).flat_map(|n| frame(TEXT, send(n).to_string().as_bytes())).collect();
+    flood(&server, "names too fast", &burst).await;
+}
+
 /// Every message has another name: what is remembered of names does not grow without bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_msg_ids_without_end() {
@@ -172,7 +183,8 @@ async fn client_msg_ids_without_end() {
     bounded(&server, "names", before, most);
     let [first, second] = most_seen;
     assert!(second <= first + (32 << 20), "it grows on: {first}, then {second} bytes");
-    compare("names", quiet, healthy.p99().await);
+    // Without rates the attack is as much work as the core can do: only a standstill would be wrong.
+    not_still("names", quiet, healthy.p99().await);
     // The first one is still known.
     session.client.send(send(0)).await;
     let again: Value = session.client.until("ack").await;
