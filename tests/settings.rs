@@ -348,6 +348,7 @@ fn exit_codes_tell_wrong_settings_from_failure() {
         "not a directory",
     );
     check(&["token", "--jwt-secret-file", "secret", "--user", "1"], 0, "");
+    check(&["token", "--jwt-secret-file", "secret", "--user", "system"], 2, "no token is good");
     check(&["token", "--jwt-secret-file", "secret"], 2, "--user");
     check(&["token", "--jwt-secret-file", "secret", "--user", "ä"], 2, "--user");
     check(&["token", "--jwt-secret-file", "secret", "--user", "1", "--role", "king"], 2, "--role");

@@ -69,7 +69,13 @@ fn is_about_keys(entry: &Entry) -> bool {
 }
 
 fn parse_user(text: &str) -> Result<UserId, String> {
-    UserId::parse(text).map_err(|_| "1 to 64 of A-Z a-z 0-9 _ . @ + -".to_owned())
+    match UserId::parse(text) {
+        Ok(user) if user.is_system() => {
+            Err("the operator's own name, for which no token is good".to_owned())
+        }
+        Ok(user) => Ok(user),
+        Err(_) => Err("1 to 64 of A-Z a-z 0-9 _ . @ + -".to_owned()),
+    }
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {

@@ -137,10 +137,6 @@ async fn commands_that_are_too_deep_too_long_or_too_many() {
     client.say("and still it listens").await;
 }
 
-/// Buffers of 8 MiB on their way to the disk, leaves that were replaced and not collected yet; the cache is in the bound
-/// of what is kept.
-const BUILDING_BYTES_MAX: usize = 96 << 20;
-
 /// Names without end from twenty sockets, under the limits that a server has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_msg_ids_too_fast() {
@@ -151,6 +147,10 @@ async fn client_msg_ids_too_fast() {
         (0..500).flat_map(|n| frame(TEXT, send(n).to_string().as_bytes())).collect();
     flood(&server, "names too fast", &burst).await;
 }
+
+/// Buffers of 8 MiB on their way to the disk, leaves that were replaced and not collected yet; the cache is in the bound
+/// of what is kept.
+const BUILDING_BYTES_MAX: usize = 96 << 20;
 
 /// Every message has another name: what is remembered of names does not grow without bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
