@@ -243,6 +243,7 @@ fn every_error_code_is_explained() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it reads a document, nothing unsafe")]
 fn every_close_reason_is_explained() {
     use CloseReason::*;
     let all = [

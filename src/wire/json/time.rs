@@ -85,6 +85,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "hundreds of thousands of days, nothing unsafe")]
     fn the_first_and_last_moment_of_each_day_for_600_years() {
         for day in 0..600 * 366 {
             let first = day * DAY_MS;

@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_special_byte_is_found_wherever_it_is() {
-        for length in 0..40 {
+        // Interpreted, a length each of no words, one, three and four.
+        let step = if cfg!(miri) { 13 } else { 1 };
+        for length in (0..40).step_by(step) {
             for at in 0..length {
                 for byte in 0..=255 {
                     let mut bytes = vec![b'a'; length];
