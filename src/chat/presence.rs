@@ -9,7 +9,8 @@
 //! ```
 //! A joining socket is told at once: itself first, then everyone who is here. Those who were there before
 //! hear of it with the next tick, as net state: `is_announced` is what they were told last. So a room that
-//! fills within a tick costs each socket one write beside its first, and its last one none.
+//! fills within a tick costs each socket one write beside its first, and its last one none. When all who are
+//! here came at one moment the first tick is that moment: it goes out with what they are told anyway.
 //!
 //! In a crowd (more than [`CROWD`] present) nothing is announced: `is_announced` stands still, a joining
 //! socket hears of itself only, v2 hears how many there are. The crowd is over at nine tenths of
@@ -74,6 +75,8 @@ pub(super) struct Presence {
     /// In order of their coming.
     shown: Vec<UserIndex>,
     last_entrance: u64,
+    /// When the first socket came into the empty conversation; `None` from the first tick on.
+    began_at: Option<Mono>,
     /// Whose state may differ from what was told, in order of the change.
     changed: Vec<UserIndex>,
     /// Ends of graces, in order; those of users who came back meanwhile are stale.
@@ -90,6 +93,9 @@ impl Conversation {
     /// A socket of the user came in.
     pub(super) fn appear(&mut self, user: UserIndex, entrance: u64) {
         self.presence.last_entrance = entrance;
+        if self.people.sockets() == 1 {
+            self.presence.began_at = Some(self.mono);
+        }
         let seen = &mut self.people[user].seen;
         seen.offline_at = None;
         if !std::mem::replace(&mut seen.is_present, true) {
@@ -181,6 +187,7 @@ impl Conversation {
     }
 
     pub(super) fn presence_tick(&mut self, out: &mut Effects) {
+        self.presence.began_at = None;
         let mut changed = std::mem::take(&mut self.presence.changed);
         for &user in &changed {
             self.people[user].seen.is_queued = false;
@@ -216,7 +223,9 @@ impl Conversation {
         } else if !held.seen.is_queued && !held.seen.is_settled() {
             self.people[user].seen.is_queued = true;
             self.presence.changed.push(user);
-            self.agenda.set_earliest(Task::PresenceTick, self.mono.after(PRESENCE_TICK_MS));
+            let is_beginning = self.presence.began_at == Some(self.mono);
+            let wait_ms = if is_beginning { 0 } else { PRESENCE_TICK_MS };
+            self.agenda.set_earliest(Task::PresenceTick, self.mono.after(wait_ms));
         }
     }
 

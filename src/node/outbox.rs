@@ -16,6 +16,9 @@ use super::planted::{self, Bug};
 const WRITE_PIECES_MAX: usize = 32;
 /// Own frames are collected up to so many bytes in one piece.
 const OWN_PIECE_BYTES: usize = 16 * 1024;
+/// So much of a batch is copied behind own frames rather than sent as a piece of its own: a copy is cheaper
+/// than a vector.
+const COPIED_BYTES_MAX: usize = 512;
 
 /// A run of bytes that stays where it is while it is sent.
 #[derive(Debug)]
@@ -148,6 +151,13 @@ impl Outbox {
         let (queue, bytes) = (&mut self.queue, &mut self.bytes);
         shared.batch().runs_for(viewer, level, |start, end| {
             *bytes += end - start;
+            if end - start <= COPIED_BYTES_MAX
+                && let Some(Piece::Own(open)) = queue.back_mut()
+                && open.len() < OWN_PIECE_BYTES
+            {
+                open.extend_from_slice(&shared.batch().bytes()[start..end]);
+                return;
+            }
             // A turn's batch is bounded far below 4 GiB by the mailboxes and the commit size.
             let (start, end) = (start as u32, end as u32);
             queue.push_back(Piece::Shared { batch: shared.clone(), start, end });
@@ -234,22 +244,29 @@ mod tests {
         SharedBatch::local(batch)
     }
 
-    fn filled() -> Outbox {
+    /// Too long to be copied.
+    fn long() -> String {
+        "batch".repeat(COPIED_BYTES_MAX / 5 + 1)
+    }
+
+    fn filled(batches: &[&str]) -> Outbox {
         let mut outbox = Outbox::default();
         let user = UserId::from_number(1).unwrap();
         outbox.push_own(|out| out.extend(b"own"));
         outbox.push_own(|out| out.extend(b"ed"));
         let viewer = Viewer { user: &user, version: Version::V1, entrance: 0 };
-        outbox.push_batch(&shared("batch"), viewer, Level::Level);
+        for batch in batches {
+            outbox.push_batch(&shared(batch), viewer, Level::Level);
+        }
         outbox.push_own(|out| out.extend(b"end"));
         outbox
     }
 
     #[test]
     fn a_write_cut_short_at_any_byte_goes_on_where_it_stopped() {
-        let whole = "ownedbatchend";
+        let whole = format!("owned{}end", long());
         for cut in 0..whole.len() {
-            let mut outbox = filled();
+            let mut outbox = filled(&[&long()]);
             let write = outbox.take_write().unwrap();
             assert!(outbox.take_write().is_none(), "one write at a time");
             outbox.wrote(write, cut);
@@ -263,18 +280,37 @@ mod tests {
 
     #[test]
     fn own_frames_join_until_a_batch_comes_between() {
-        let mut outbox = filled();
-        assert_eq!(text(&outbox.take_write().unwrap()), "owned|batch|end");
+        let mut outbox = filled(&[&long()]);
+        assert_eq!(text(&outbox.take_write().unwrap()), format!("owned|{}|end", long()));
+    }
+
+    #[test]
+    fn little_of_a_batch_is_copied_behind_own_frames() {
+        let mut outbox = filled(&["little", &"b".repeat(COPIED_BYTES_MAX), &long(), "little"]);
+        let copied = format!("ownedlittle{}", "b".repeat(COPIED_BYTES_MAX));
+        let whole = format!("{copied}|{}|little|end", long());
+        assert_eq!(outbox.bytes(), whole.len() - 3);
+        assert_eq!(text(&outbox.take_write().unwrap()), whole);
+    }
+
+    #[test]
+    fn own_pieces_do_not_grow_without_end_by_copies() {
+        let batches = std::array::from_fn::<_, 64, _>(|_| "b".repeat(COPIED_BYTES_MAX));
+        let mut outbox = filled(&batches.each_ref().map(String::as_str));
+        let write = outbox.take_write().unwrap();
+        let longest = write.slices().map(<[u8]>::len).max().unwrap();
+        assert!(write.pieces() > 2 && longest < OWN_PIECE_BYTES + COPIED_BYTES_MAX, "{longest}");
     }
 
     #[test]
     fn dropping_what_is_queued_keeps_the_frame_that_has_begun() {
-        let mut outbox = filled();
+        let batch = long();
+        let mut outbox = filled(&[&batch]);
         let write = outbox.take_write().unwrap();
         outbox.push_own(|out| out.extend(b"later"));
         outbox.wrote(write, 7);
         outbox.drop_queued();
-        assert_eq!(outbox.bytes(), 6);
-        assert_eq!(text(&outbox.take_write().unwrap()), "tch|end");
+        assert_eq!(outbox.bytes(), batch.len() - 2 + 3);
+        assert_eq!(text(&outbox.take_write().unwrap()), format!("{}|end", &batch[2..]));
     }
 }

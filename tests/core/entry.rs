@@ -2,6 +2,7 @@
 
 use loquat::model::{Access, ConversationId, Profile, Role, UserId, Wall};
 use loquat::node::admin::{AdminAnswer, AdminCommand};
+use loquat::telemetry::Counter;
 use serde_json::json;
 
 use super::client::{Knock, typing};
@@ -66,6 +67,23 @@ fn a_member_added_while_the_store_is_asked_gets_in() {
     world.reply_load(0, request.ticket, early);
     world.settle();
     assert!(world.is_open(dan));
+    world.finish();
+}
+
+#[test]
+fn those_who_come_together_hear_of_each_other_in_their_first_write() {
+    let mut world = World::new(Setup::default());
+    world.reader_mode = Mode::Held;
+    let clients = [1, 2, 3].map(|user| world.enter_v1(user, 1));
+    while world.answer_load(0) {}
+    let sends_before = world.counters.of_core(0).counter(Counter::Sends);
+    world.reader_mode = Mode::Auto;
+    world.settle();
+    let sends = world.counters.of_core(0).counter(Counter::Sends) - sends_before;
+    assert_eq!(clients.map(|client| world.count(client, "user_status")), [3, 3, 3]);
+    assert_eq!(sends, 3);
+    world.advance(1_000);
+    assert_eq!(clients.map(|client| world.count(client, "user_status")), [3, 3, 3]);
     world.finish();
 }
 

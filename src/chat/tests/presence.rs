@@ -49,6 +49,7 @@ fn whoever_comes_in_the_same_tick_is_told_of_once() {
     let mut stage = Stage::new();
     for id in 1..=3 {
         stage.join(id);
+        stage.pass(1);
     }
     stage.check(&[
         "one 1: 1 online",
@@ -58,8 +59,42 @@ fn whoever_comes_in_the_same_tick_is_told_of_once() {
         "one 3: 1 online",
         "one 3: 2 online",
     ]);
-    stage.pass(50);
+    stage.pass(48);
     stage.check(&["before 2 but 2: 2 online", "before 3 but 3: 3 online"]);
+}
+
+#[test]
+fn those_who_come_at_one_moment_into_an_empty_conversation_hear_of_each_other_at_once() {
+    let mut stage = Stage::new();
+    for told in [
+        ["before 2 but 2: 2 online", "before 3 but 3: 3 online"],
+        ["before 5 but 2: 2 online", "before 6 but 3: 3 online"],
+    ] {
+        let sessions = [1, 2, 3].map(|id| stage.join(id));
+        stage.take();
+        stage.pass(0);
+        stage.check(&told);
+        for session in sessions {
+            stage.leave(session);
+        }
+        stage.pass(10_000);
+        stage.take();
+    }
+}
+
+#[test]
+fn the_first_tick_is_early_once() {
+    let mut stage = Stage::new();
+    stage.join(1);
+    stage.join(2);
+    stage.pass(0);
+    stage.take();
+    stage.join(3);
+    stage.take();
+    stage.pass(49);
+    stage.check(&[]);
+    stage.pass(1);
+    stage.check(&["before 3 but 3: 3 online"]);
 }
 
 #[test]
