@@ -19,6 +19,7 @@ mod power {
 }
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use dice::Dice;
@@ -26,6 +27,7 @@ use power::check::check;
 use power::disk::{Disk, Fate};
 use power::plan::Life;
 use power::record::{Recording, can_record, record};
+use power::trace::{Call, Step, parse};
 
 /// How many points, how many disks at each, and of what runs.
 struct Scope {
@@ -91,6 +93,30 @@ fn a_journal_that_was_not_synced_would_be_seen() {
     let mut recording = record(scope.seed, &scope.lives);
     recording.forget_syncs_of("segment-");
     assert!(!run(&scope, &recording).is_empty());
+}
+
+/// The recorder itself: a thread that has closed a file is told so when another has the number already.
+#[test]
+fn a_number_that_is_another_files_when_its_close_returns_stays_that_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let (old, new) = (root.join("old"), root.join("new"));
+    let hex = |path: &Path| {
+        path.to_str().unwrap().bytes().map(|b| format!("\\x{b:02x}")).collect::<String>()
+    };
+    let log = directory.path().join("log");
+    let lines = [
+        format!("1 openat(AT_FDCWD, \"{}\", O_RDWR|O_CREAT, 0666) = 5", hex(&old)),
+        "1 close(5 <unfinished ...>".to_owned(),
+        format!("2 openat(AT_FDCWD, \"{}\", O_RDWR|O_CREAT, 0666) = 5", hex(&new)),
+        "1 <... close resumed>) = 0".to_owned(),
+        "2 pwrite64(5, \"\\x41\", 1, 0) = 1".to_owned(),
+    ];
+    std::fs::write(&log, lines.join("\n")).unwrap();
+    let mut steps = Vec::new();
+    parse(std::fs::File::open(&log).unwrap(), &root, &directory.path().join("said"), &mut steps);
+    let is_write = |step: &Step| matches!(step, Step::Enter { call: Call::Write { .. }, .. });
+    assert_eq!(steps.iter().filter(|step| is_write(step)).count(), 1, "{steps:?}");
 }
 
 /// sled takes what it wrote for synced and writes over the old places 8 MiB later. The store puts in 256 KiB and at most

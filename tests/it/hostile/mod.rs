@@ -23,13 +23,8 @@ pub struct Healthy {
     talking: Vec<tokio::task::JoinHandle<Vec<Duration>>>,
 }
 
-/// Attackers have machines of their own: here they leave the cores to the server and to those who are measured.
-const ATTACKERS_NICENESS: i32 = 10;
-
 impl Healthy {
-    /// The caller's thread is the attackers' from here on.
     pub async fn begin(server: &Server) -> Healthy {
-        rustix::process::setpriority_process(None, ATTACKERS_NICENESS).expect("nicer than before");
         let is_over = Arc::new(AtomicBool::new(false));
         let mut talking = Vec::new();
         for number in 0..PAIRS {
@@ -92,19 +87,33 @@ pub fn not_still(what: &str, quiet: Duration, attacked: Duration) -> f64 {
 /// A virtual machine's core, or its disk, can stand still for tens of milliseconds by itself: three runs decide.
 const RUNS_MAX: usize = 3;
 
+/// Attackers have machines of their own: here they leave the cores to the server and to those who are measured.
+const ATTACKERS_NICENESS: i32 = 10;
+
 /// Runs an attack beside those who talk. The long form, which has the machine to itself, wants them to wait at most three
 /// times as long as in quiet.
-pub async fn beside_others(server: &Server, what: &str, attack: impl AsyncFn()) {
+pub async fn beside_others(server: &Server, what: &str, attack: impl AsyncFn() + Sync) {
     for run in 1..=RUNS_MAX {
         let quiet = Healthy::quiet_p99(server).await;
         let healthy = Healthy::begin(server).await;
-        attack().await;
+        tokio::task::block_in_place(|| in_a_nice_thread(&attack));
         let ratio = not_still(what, quiet, healthy.p99().await);
         if !is_soak() || ratio <= 3.0 {
             return;
         }
         assert!(run < RUNS_MAX, "{what}: {ratio:.1} times, and so in all {RUNS_MAX} runs");
     }
+}
+
+/// A thread's niceness is its own on Linux, and what it starts inherits it.
+fn in_a_nice_thread(attack: &(impl AsyncFn() + Sync)) {
+    let runtime = tokio::runtime::Handle::current();
+    let run = || {
+        rustix::process::setpriority_process(None, ATTACKERS_NICENESS).expect("nicer than before");
+        runtime.block_on(attack());
+    };
+    let ended = std::thread::scope(|scope| scope.spawn(run).join());
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 /// Resident memory now must not be over `before` by more than `most` bytes.
