@@ -90,7 +90,7 @@ impl Log {
                     self.file.write_all_at(&bytes, offset).expect("a write");
                     Done::Written { buffer: bytes }
                 }
-                Effect::Files(FileWork::Sync { .. }) => {
+                Effect::Files(FileWork::Sync { .. } | FileWork::SyncAside { .. }) => {
                     self.file.sync_data().expect("a sync");
                     Done::Synced
                 }

@@ -7,6 +7,7 @@
 //! machine is. docs/performance.md tells how to read them.
 
 mod crowd;
+mod disk;
 mod fail;
 mod flood;
 mod frames;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
 use crate::fail::{Context, Fail};
 use crate::pinning::{Core, on_core};
 
@@ -129,6 +131,22 @@ impl Server {
         usage
     }
 
+    /// Stops it where it is, until [`Server::go_on`]: one that waits for its turn takes nothing from another's.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in family(self.child.id()).into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+            // Whoever ended in the meantime is missed by `Flood::check`.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
     /// Until it uses less than a tenth of a core for as long as `look`. Waits a minute at most.
     pub fn wait_until_it_rests(&self, look: Duration) {
         let begun = Instant::now();
@@ -144,8 +162,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        self.go_on();
         let begun = Instant::now();
         while begun.elapsed() < STOP_MAX {
             if !matches!(self.child.try_wait(), Ok(None)) {

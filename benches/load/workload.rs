@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::crowd::{Crowd, Silent};
+use crate::disk;
 use crate::fail::{Context as _, Fail};
 use crate::flood::{Flood, Pace, Shape, Span};
 use crate::history::{self, Archive};
@@ -143,8 +144,8 @@ impl Bench<'_> {
         }
     }
 
-    /// The same flood on all servers, which run side by side and are measured in turn, a slice of time each:
-    /// what changes in the machine changes for all.
+    /// The same flood on all servers, which are measured in turn, a slice of time each: what changes in the
+    /// machine changes for all. Who is not measured is held: socketify wakes a hundred times a second for nothing.
     fn floods(
         &self,
         row: String,
@@ -158,11 +159,14 @@ impl Bench<'_> {
         for subject in &slow_first {
             stages.push(self.stage(subject, self.extent.of(shape), pace)?);
         }
+        stages.iter().for_each(|stage| stage.server.hold());
         let measured = self.extent.measured / SLICES;
         let span = Span { warm_up: (measured / 4).min(WARM_UP_MAX), measured };
         for slice in 0..=SLICES {
             for (Stage { server, crowd, flood }, subject) in stages.iter_mut().zip(&slow_first) {
+                server.go_on();
                 flood.slice(crowd, server, span).context(subject.name())?;
+                server.hold();
                 if slice == 0 {
                     flood.forget();
                 }
@@ -195,9 +199,10 @@ impl Bench<'_> {
         };
         self.most = Some(most);
         let gentle = (format!("F {GENTLE_PER_SECOND:.0}/s"), GENTLE_PER_SECOND);
+        let readings = disk::measure(self.folder, GENTLE_PER_SECOND, self.extent.measured)?;
         let steps = STEPS_PERCENT
             .map(|percent| (format!("F {percent} %"), most * f64::from(percent) / 100.0));
-        let mut runs = Vec::new();
+        let mut runs = vec![Run { row: gentle.0.clone(), server: "disk".to_owned(), readings }];
         for (row, per_second) in std::iter::once(gentle).chain(steps) {
             runs.extend(self.floods(row, subjects, (BUSY, Pace::Open { per_second }))?);
         }

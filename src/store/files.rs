@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::node::journal::SegmentName;
 
@@ -152,7 +153,7 @@ fn fill(file: &mut File, bytes: u64, header: &[u8]) -> io::Result<()> {
 #[derive(Debug)]
 pub struct OpenSegment {
     directory: SegmentDirectory,
-    open: Option<(u64, File)>,
+    open: Option<(u64, Arc<File>)>,
 }
 
 impl OpenSegment {
@@ -168,10 +169,14 @@ impl OpenSegment {
         self.file(segment)?.sync_data()
     }
 
-    fn file(&mut self, segment: u64) -> io::Result<&File> {
+    /// The file itself: only who has synced through the description that was written through hears of every error.
+    pub fn file(&mut self, segment: u64) -> io::Result<&Arc<File>> {
         let file = match self.open.take() {
             Some((open, file)) if open == segment => file,
-            _ => OpenOptions::new().write(true).open(self.directory.path_of(segment))?,
+            _ => {
+                let path = self.directory.path_of(segment);
+                Arc::new(OpenOptions::new().write(true).open(path)?)
+            }
         };
         Ok(&self.open.insert((segment, file)).1)
     }

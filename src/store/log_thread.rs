@@ -1,6 +1,7 @@
 //! The log thread: runs the journal machine on real files. It takes all records there are, commits,
 //! and tells; the wait for the disk is what forms the batches. It never calls sled.
 
+use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -49,6 +50,10 @@ pub enum Note {
     /// Somebody let go.
     Release,
     File(Done),
+    /// What [`sync_aside`] was told to sync.
+    Synced {
+        took: Duration,
+    },
 }
 
 /// Tells the log thread something and wakes it.
@@ -74,6 +79,13 @@ pub struct Prepare {
     pub header: Vec<u8>,
 }
 
+/// A segment to sync aside.
+#[derive(Debug)]
+pub struct Sync {
+    pub file: SegmentName,
+    pub open: Arc<File>,
+}
+
 pub struct LogThread {
     pub journal: Journal,
     pub shared: Arc<Shared>,
@@ -83,6 +95,7 @@ pub struct LogThread {
     pub outgoing: Vec<Outgoing>,
     pub notes: Inbox<Note>,
     pub prepare: Outbox<Prepare>,
+    pub sync: Outbox<Sync>,
     pub pages: Outbox<PageJob>,
     pub bell: Arc<Doorbell>,
     pub begun: Instant,
@@ -163,6 +176,10 @@ impl LogThread {
                 Note::Release => drop(self.pages.send(PageJob::Release)),
                 Note::Raise { floor } => self.journal.handle_raise(floor),
                 Note::File(done) => self.journal.handle_done(done),
+                Note::Synced { took } => {
+                    self.tally.synced(took);
+                    self.journal.handle_done(Done::Synced);
+                }
             }
         }
         worked
@@ -235,10 +252,18 @@ impl LogThread {
                 let begun = Instant::now();
                 match self.open.sync(file.0) {
                     Ok(()) => {
-                        self.tally.synced(begun);
+                        self.tally.synced(begun.elapsed());
                         Done::Synced
                     }
                     Err(error) => self.failed("syncing", file, &error),
+                }
+            }
+            FileWork::SyncAside { file } => {
+                let open = self.open.file(file.0).cloned();
+                match open.map(|open| self.sync.send(Sync { file, open })) {
+                    Ok(Ok(())) => return,
+                    Ok(Err(_)) => Done::Failed { what: "the thread that syncs is gone".to_owned() },
+                    Err(error) => self.failed("opening", file, &error),
                 }
             }
         };
@@ -246,8 +271,7 @@ impl LogThread {
     }
 
     fn failed(&self, doing: &str, file: SegmentName, error: &io::Error) -> Done {
-        let path = self.segments.path_of(file.0);
-        Done::Failed { what: format!("{doing} {}: {error}", path.display()) }
+        failed(doing, &self.segments, file, error)
     }
 
     fn end(&mut self, job: PageJob) -> Result<(), String> {
@@ -296,11 +320,24 @@ pub fn prepare_segments(jobs: &Inbox<Prepare>, segments: &SegmentDirectory, note
         let done = match segments.create(file.0, bytes, &header) {
             Ok(()) => Done::Created { file },
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Done::NoRoom { file },
-            Err(error) => {
-                let path = segments.path_of(file.0);
-                Done::Failed { what: format!("creating {}: {error}", path.display()) }
-            }
+            Err(error) => failed("creating", segments, file, &error),
         };
         notes.send(Note::File(done));
     }
+}
+
+/// Syncs segments aside until nobody asks any more.
+pub fn sync_aside(jobs: &Inbox<Sync>, segments: &SegmentDirectory, notes: &Notes) {
+    for Sync { file, open } in jobs {
+        let begun = Instant::now();
+        notes.send(match open.sync_data() {
+            Ok(()) => Note::Synced { took: begun.elapsed() },
+            Err(error) => Note::File(failed("syncing", segments, file, &error)),
+        });
+    }
+}
+
+fn failed(doing: &str, segments: &SegmentDirectory, file: SegmentName, error: &io::Error) -> Done {
+    let path = segments.path_of(file.0);
+    Done::Failed { what: format!("{doing} {}: {error}", path.display()) }
 }

@@ -30,7 +30,7 @@ use crate::telemetry::CoreCounters;
 use super::error::{OpenError, StoreError};
 use super::files::{OpenSegment, SegmentDirectory};
 use super::life::Life;
-use super::log_thread::{LogThread, Note, Notes, prepare_segments};
+use super::log_thread::{LogThread, Note, Notes, prepare_segments, sync_aside};
 use super::page_thread::{PageJob, PageThread};
 use super::read::{ReadHandle, Shared, wall_now};
 use super::reader_thread::{Client, ReaderThread};
@@ -95,6 +95,7 @@ impl Begin {
 pub struct Running {
     log: JoinHandle<bool>,
     preparer: JoinHandle<bool>,
+    syncer: JoinHandle<bool>,
     pages: Pages,
     readers: Readers,
     stop_within: Duration,
@@ -172,6 +173,7 @@ impl Running {
         let log_ended = joined(self.log);
         let sealed = self.pages.end_within(self.stop_within);
         joined(self.preparer);
+        joined(self.syncer);
         self.readers.end();
         if !log_ended {
             return Ended::Failed;
@@ -198,6 +200,7 @@ pub(super) fn start(
     let (notes_out, notes) = unbounded();
     let notes_out = Notes { outbox: notes_out, bell: log_bell.clone() };
     let (prepare_out, prepare) = unbounded();
+    let (sync_out, sync) = unbounded();
     let (pages_out, jobs) = unbounded();
     let orders = Orders { notes: notes_out.clone(), pages: pages_out.clone() };
     let StoreCounters { log: log_counters, pages: page_counters } =
@@ -205,6 +208,11 @@ pub(super) fn start(
     let pages = start_pages(&begin, page_counters, Mail { jobs, notes: &notes_out }, &fatal)?;
     let readers = start_readers(&begin, rings.readers, &fatal)?;
     let transfers = begin.transfers(Some(notes_out.clone()));
+    let (segments, notes_in) = (begin.segments.clone(), notes_out.clone());
+    let syncer = spawn("sync", &fatal, move || {
+        sync_aside(&sync, &segments, &notes_in);
+        Ok(true)
+    })?;
     let segments = begin.segments.clone();
     let preparer = spawn("segments", &fatal, move || {
         prepare_segments(&prepare, &segments, &notes_out);
@@ -221,6 +229,7 @@ pub(super) fn start(
         outgoing: rings.outgoing,
         notes,
         prepare: prepare_out,
+        sync: sync_out,
         pages: pages_out,
         bell: log_bell,
         begun: Instant::now(),
@@ -240,6 +249,7 @@ pub(super) fn start(
     let running = Running {
         log,
         preparer,
+        syncer,
         pages,
         readers,
         stop_within,

@@ -3,7 +3,7 @@
 //! A commit begins with its write and ends when the first shard is told: then it is durable, whatever
 //! the mode. It takes all the records that were taken since the last one began.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::node::ports::FromLog;
 use crate::telemetry::{CoreCounters, Gauge, Histogram};
@@ -31,15 +31,15 @@ impl Tally {
         self.counters.observe(Histogram::CommitRecords, std::mem::take(&mut self.records));
     }
 
-    pub fn synced(&self, begun: Instant) {
-        self.counters.observe(Histogram::SyncMicros, micros_since(begun));
+    pub fn synced(&self, took: Duration) {
+        self.counters.observe(Histogram::SyncMicros, micros(took));
     }
 
     pub fn told(&mut self, message: &FromLog) {
         if matches!(message, FromLog::Durable { .. } | FromLog::Lease { .. })
             && let Some(begun) = self.begun.take()
         {
-            self.counters.observe(Histogram::CommitMicros, micros_since(begun));
+            self.counters.observe(Histogram::CommitMicros, micros(begun.elapsed()));
         }
     }
 
@@ -59,6 +59,6 @@ impl Tally {
     }
 }
 
-fn micros_since(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

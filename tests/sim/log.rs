@@ -42,6 +42,8 @@ pub struct Log {
     next_shard: usize,
     space_checked: Option<Mono>,
     syncing: Option<Syncing>,
+    /// When a sync aside ends.
+    catching_up: Option<Mono>,
     creating: Option<Creating>,
     ended: VecDeque<(u64, u64)>,
     sealing: Option<Sealing>,
@@ -57,6 +59,7 @@ impl Log {
             next_shard: 0,
             space_checked: None,
             syncing: None,
+            catching_up: None,
             creating: None,
             ended: VecDeque::new(),
             sealing: None,
@@ -72,6 +75,7 @@ impl Log {
     /// Nothing is under way.
     pub fn is_at_rest(&self) -> bool {
         self.syncing.is_none()
+            && self.catching_up.is_none()
             && self.ended.is_empty()
             && self.sealing.is_none()
             && self.inbox.iter().all(Receiver::is_empty)
@@ -88,7 +92,7 @@ impl Log {
 
     /// When there is something to do although nothing else happens.
     pub fn next_at(&self, now: Mono) -> Option<Mono> {
-        let aside = self.creating.iter().map(|creating| creating.until);
+        let aside = self.creating.iter().map(|creating| creating.until).chain(self.catching_up);
         let pages = self.sealing.iter().map(|sealing| sealing.until);
         let jobs = (self.sealing.is_none() && !self.ended.is_empty()).then_some(now);
         if let Some(syncing) = &self.syncing {
@@ -118,6 +122,9 @@ impl Log {
         }
         self.take_records(ground);
         self.go_on_creating(ground);
+        if self.catching_up.take_if(|until| *until <= ground.now.mono).is_some() {
+            self.journal.handle_done(Done::Synced);
+        }
         let checked = self.space_checked;
         if checked.is_none_or(|at| ground.now.mono.since(at) >= SPACE_EVERY_MS) {
             self.space_checked = Some(ground.now.mono);
@@ -168,6 +175,7 @@ impl Log {
                     self.write(file, offset, bytes, ground);
                 }
                 Effect::Files(FileWork::Sync { file }) => self.begin_sync(file, ground),
+                Effect::Files(FileWork::SyncAside { file }) => self.sync_aside(file, ground),
                 Effect::Directory { changes, .. } => ground.overlay(changes),
                 // For readers of the HTTP side, of which there are none.
                 Effect::Marks { .. } => {}
@@ -207,14 +215,26 @@ impl Log {
         self.journal.handle_done(Done::Written { buffer: bytes });
     }
 
-    fn begin_sync(&mut self, file: SegmentName, ground: &mut Ground) {
+    fn sync_ms(ground: &mut Ground) -> u64 {
         let mut ms = ground.dice.roll(ground.plan.sync_ms + 1);
         if ground.plan.may(Fault::SlowSync) && ground.dice.roll(10) == 0 {
             ms += ground.dice.roll(3_000);
         }
+        ms
+    }
+
+    fn begin_sync(&mut self, file: SegmentName, ground: &mut Ground) {
+        let ms = Self::sync_ms(ground);
         let may_fail = ground.plan.may(Fault::SyncFails) && !ground.is_lazy();
         let fails = may_fail && ground.dice.roll(30) == 0;
         self.syncing = Some(Syncing { file, until: ground.now.mono.after(ms), fails });
+    }
+
+    /// It promises no more than what was written before it began.
+    fn sync_aside(&mut self, file: SegmentName, ground: &mut Ground) {
+        ground.disk.sync(&file.to_string());
+        ground.look_at(file.0);
+        self.catching_up = Some(ground.now.mono.after(Self::sync_ms(ground)));
     }
 
     fn synced(&mut self, syncing: Syncing, ground: &mut Ground) {

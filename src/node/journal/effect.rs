@@ -30,7 +30,7 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// Work on files. Only `Create` may take long: it is done aside, and other work goes on meanwhile.
+/// Work on files. `Create` and `SyncAside` may take long: they are done aside, and other work goes on meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileWork {
     /// A file of `bytes` bytes, `header` first and zeros behind, written out and synced with its
@@ -40,6 +40,8 @@ pub enum FileWork {
     Write { file: SegmentName, offset: u64, bytes: Vec<u8> },
     /// fdatasync.
     Sync { file: SegmentName },
+    /// The same for what was told already; at most one at a time, and never beside a `Sync`.
+    SyncAside { file: SegmentName },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,9 @@
 //! gathering ──────────────► write frame ──────────► sync ──────────────► tell the shards
 //!                           (segment full: end it, go on in the spare)
 //! ```
+//! With fsync = interval the shards are told after `Written`, and syncs go on aside: nobody waits for
+//! them, unless one takes so long that more would be told than an interval may lose.
+//!
 //! Invariants
 //! - One commit is under way at a time; a shard hears of a record only after its frame's sync returned
 //!   (fsync = commit) or its write returned (interval, never).
@@ -28,6 +31,11 @@ use super::lease::Leases;
 use super::segments::Segments;
 use super::settings::{Fsync, JournalSettings};
 
+/// A pause of the writing in which a sync may begin early: by then a small room's fan-out is over.
+const SYNC_PAUSE_MS: u64 = 2;
+/// How much earlier.
+const SYNC_EARLY_MS: u64 = 10;
+
 /// Where an earlier life of the log ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalStart {
@@ -39,7 +47,7 @@ pub struct JournalStart {
     pub salt: u64,
 }
 
-/// What the disk is doing.
+/// What the disk is doing, and the next commit waits for.
 #[derive(Debug)]
 enum Flight {
     Write {
@@ -52,10 +60,8 @@ enum Flight {
         segment: u64,
         owed: Owed,
     },
-    /// Of what was told already (`interval`), or before a segment ends (`interval`, `never`).
-    Catch {
-        end: bool,
-    },
+    /// The segment ends when all of it is synced (`interval`, `never`).
+    End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +81,11 @@ pub struct Journal {
     next_commit: u64,
     durable: Durable,
     flight: Option<Flight>,
-    /// Since when something was written and not synced.
+    /// Since when something was written that no sync was begun for.
     unsynced_since: Option<Mono>,
+    written_at: Mono,
+    /// A sync is under way, aside, for what was told already.
+    is_catching_up: bool,
     last_lsn: Vec<u64>,
     stopped: Vec<bool>,
     free_bytes: Option<u64>,
@@ -101,6 +110,8 @@ impl Journal {
             durable: Durable { commit: start.next_commit - 1, leased_to: start.leased_to },
             flight: None,
             unsynced_since: None,
+            written_at: now.mono,
+            is_catching_up: false,
             last_lsn: vec![0; shards],
             stopped: vec![false; shards],
             free_bytes: None,
@@ -204,7 +215,8 @@ impl Journal {
         if let (Done::Failed { .. }, Some(Flight::Sync { segment, .. })) = (&done, &self.flight)
             && planted::is(Bug::RetriedSync)
         {
-            return self.push_sync(*segment);
+            let file = SegmentName(*segment);
+            return self.effects.push_back(Effect::Files(FileWork::Sync { file }));
         }
         match done {
             Done::Created { file } => self.segments.spare_created(file.0),
@@ -230,10 +242,7 @@ impl Journal {
         let aged = (self.segments.begun_at())
             .filter(|_| self.segments.has_spare())
             .map(|begun| begun.after(self.settings.segment_age_ms));
-        let sync = match self.settings.fsync {
-            Fsync::Interval { ms } => self.unsynced_since.map(|since| since.after(ms)),
-            Fsync::Commit | Fsync::Never => None,
-        };
+        let sync = self.sync_due_at().filter(|_| !self.is_catching_up);
         aged.into_iter().chain(sync).min()
     }
 
@@ -246,7 +255,10 @@ impl Journal {
             return;
         }
         self.segments.open_spare();
-        if self.flight.is_none() {
+        if self.sync_is_due() && !self.is_catching_up {
+            self.catch_up();
+        }
+        if self.flight.is_none() && !self.is_behind() {
             self.next_work();
         }
         self.prepare_spare();
@@ -262,7 +274,6 @@ impl Journal {
             None if has_batch => self.end_segment(),
             _ if self.is_stopping() => self.finish(),
             _ if self.rotation_is_due() => self.end_segment(),
-            _ if self.sync_is_due() => self.catch_up(false),
             _ => {}
         }
     }
@@ -273,11 +284,28 @@ impl Journal {
         self.segments.has_spare() && (is_aged || is_wanted)
     }
 
-    fn sync_is_due(&self) -> bool {
-        match (self.settings.fsync, self.unsynced_since) {
-            (Fsync::Interval { ms }, Some(since)) => self.now.mono.since(since) >= ms,
-            _ => false,
+    /// Half an interval after a write at the latest: while that half is being synced, no more than another
+    /// is told. A little earlier if nothing is being written, so that the sync meets as few messages as can be.
+    fn sync_due_at(&self) -> Option<Mono> {
+        let latest = self.sync_due_at_latest()?;
+        let earliest = Mono(latest.0.saturating_sub(SYNC_EARLY_MS));
+        Some(self.written_at.after(SYNC_PAUSE_MS).clamp(earliest, latest))
+    }
+
+    fn sync_due_at_latest(&self) -> Option<Mono> {
+        match self.settings.fsync {
+            Fsync::Interval { ms } => self.unsynced_since.map(|since| since.after(ms / 2)),
+            Fsync::Commit | Fsync::Never => None,
         }
+    }
+
+    fn sync_is_due(&self) -> bool {
+        self.sync_due_at().is_some_and(|due| due <= self.now.mono)
+    }
+
+    /// More was told than may be, before the sync that is under way returns.
+    fn is_behind(&self) -> bool {
+        self.is_catching_up && self.sync_due_at_latest().is_some_and(|due| due <= self.now.mono)
     }
 
     fn write_commit(&mut self, segment: u64, offset: u64) {
@@ -302,6 +330,7 @@ impl Journal {
             return self.die("an answer to a write that was not asked for".to_owned());
         };
         self.segments.took(frame_bytes, self.now.mono);
+        self.written_at = self.now.mono;
         #[cfg(feature = "planted")]
         if planted::is(Bug::AckBeforeSync) {
             self.unsynced_since.get_or_insert(self.now.mono);
@@ -310,7 +339,8 @@ impl Journal {
         match self.settings.fsync {
             Fsync::Commit => {
                 self.flight = Some(Flight::Sync { segment, owed });
-                self.push_sync(segment);
+                self.effects
+                    .push_back(Effect::Files(FileWork::Sync { file: SegmentName(segment) }));
             }
             Fsync::Interval { .. } | Fsync::Never => {
                 self.unsynced_since.get_or_insert(self.now.mono);
@@ -320,14 +350,11 @@ impl Journal {
     }
 
     fn synced(&mut self) {
+        let is_aside = std::mem::take(&mut self.is_catching_up);
         match self.flight.take() {
             Some(Flight::Sync { segment, owed }) => self.pay(segment, owed),
-            Some(Flight::Catch { end }) => {
-                self.unsynced_since = None;
-                if end {
-                    self.end_segment();
-                }
-            }
+            Some(Flight::End) if is_aside => self.end_segment(),
+            flight if is_aside => self.flight = flight,
             _ => self.die("an answer to a sync that was not asked for".to_owned()),
         }
     }
@@ -352,8 +379,9 @@ impl Journal {
     /// Syncs what the segment still has in caches, then ends it. The next segment is not written
     /// before, so only the last one can have a torn tail.
     fn end_segment(&mut self) {
-        if self.unsynced_since.is_some() {
-            return self.catch_up(true);
+        if !self.is_synced() {
+            self.flight = Some(Flight::End);
+            return;
         }
         let Some(segment) = self.segments.end_current() else { return };
         self.is_end_wanted = false;
@@ -363,20 +391,25 @@ impl Journal {
         }
     }
 
-    fn catch_up(&mut self, end: bool) {
-        let Some(current) = self.segments.current() else { return };
-        let segment = current.segment;
-        self.flight = Some(Flight::Catch { end });
-        self.push_sync(segment);
+    /// All that was told is on disk; begins to sync it otherwise.
+    fn is_synced(&mut self) -> bool {
+        if self.unsynced_since.is_some() && !self.is_catching_up {
+            self.catch_up();
+        }
+        !self.is_catching_up
     }
 
-    fn push_sync(&mut self, segment: u64) {
-        self.effects.push_back(Effect::Files(FileWork::Sync { file: SegmentName(segment) }));
+    fn catch_up(&mut self) {
+        let Some(current) = self.segments.current() else { return };
+        let file = SegmentName(current.segment);
+        self.unsynced_since = None;
+        self.is_catching_up = true;
+        self.effects.push_back(Effect::Files(FileWork::SyncAside { file }));
     }
 
     fn finish(&mut self) {
-        if self.unsynced_since.is_some() {
-            return self.catch_up(false);
+        if !self.is_synced() {
+            return;
         }
         if let Some(segment) = self.segments.end_current() {
             self.effects.push_back(Effect::Ended { segment, last_commit: self.next_commit - 1 });
