@@ -238,12 +238,14 @@ impl Journal {
 
     /// When [`Journal::handle_turn`] is due although nothing else happened.
     pub fn next_timeout(&self) -> Option<Mono> {
-        // Without a spare an aged segment goes on; the spare's arrival brings a turn of its own.
+        // The answer brings a turn of its own, and so does a spare, without which an aged segment goes on.
+        if self.is_catching_up {
+            return None;
+        }
         let aged = (self.segments.begun_at())
             .filter(|_| self.segments.has_spare())
             .map(|begun| begun.after(self.settings.segment_age_ms));
-        let sync = self.sync_due_at().filter(|_| !self.is_catching_up);
-        aged.into_iter().chain(sync).min()
+        aged.into_iter().chain(self.sync_due_at()).min()
     }
 
     fn is_stopping(&self) -> bool {

@@ -87,6 +87,24 @@ async fn a_journal_that_cannot_be_written_ends_the_process() {
     }
 }
 
+/// With fsync = interval messages are shown before their sync: a power loss may take them, the end of the process not.
+#[tokio::test]
+async fn a_sync_that_nobody_waits_for_ends_the_process_when_it_fails() {
+    let faults = Faults::none();
+    let settings: Vec<_> = SETTINGS.into_iter().chain([("fsync", "interval")]).collect();
+    let mut server = Server::faulty(&faults, &settings);
+    let client = server.join("a", &person(1)).await;
+    faults.syncs_fail(Files::Journal, Errno::IO);
+    let shown = talk_until_the_end(client, "words".to_owned(), 190).await;
+    assert_eq!(server.exited().code(), Some(EXIT));
+    let said = server.stderr();
+    assert!(said.contains("syncing") && said.contains("journal/"), "{said}");
+    assert_eq!(faults.synced_after(Files::Journal), 0, "synced again after a failure");
+    assert!(!shown.is_empty(), "nothing was shown before its sync");
+    server.start_again();
+    check("a", &shown, &stored(&server, "a").await);
+}
+
 /// 40 KB a message: a segment of 4 MiB is full soon, and pages are built.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_that_cannot_be_written_or_synced_end_the_process() {

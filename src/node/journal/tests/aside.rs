@@ -78,6 +78,19 @@ fn a_segment_ends_when_all_of_it_is_synced_and_nothing_comes_between() {
 }
 
 #[test]
+fn an_aged_segment_whose_last_sync_is_under_way_is_not_due_again_and_again() {
+    let mut rig = slow();
+    say(&mut rig, 1, 1);
+    let aged = at(settings(Fsync::Commit).segment_age_ms + 2);
+    rig.run(aged);
+    assert_eq!((rig.syncs, rig.ended.len()), (1, 0));
+    assert_eq!(rig.journal.next_timeout(), None, "the answer brings a turn");
+    rig.journal.handle_done(Done::Synced);
+    rig.run(aged);
+    assert_eq!(rig.ended, [(1, 2)]);
+}
+
+#[test]
 fn a_stop_waits_for_the_sync_that_is_under_way_and_for_the_last() {
     let mut rig = slow();
     say(&mut rig, 1, 1);
