@@ -179,7 +179,7 @@ async fn serve(handed: Handed, router: Router, bounds: HttpBounds, counters: Arc
             let _ = stream.write(TOO_SLOW).await;
         }
     }
-    linger(&mut stream).await;
+    linger(&mut stream, LINGER_BYTES_MAX).await;
     drop(permit);
 }
 
@@ -212,12 +212,12 @@ async fn one_request(
 }
 
 /// Reads what the peer still sends before the socket is closed: closing with bytes unread makes the
-/// kernel send RST, which can destroy the answer on its way.
-pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+/// kernel send RST, which can destroy the answer on its way. At most so many bytes, and two seconds.
+pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, most_bytes: usize) {
     let _ = stream.shutdown().await;
     let drain = async {
         let mut sink = [0; 4096];
-        let mut left_bytes = LINGER_BYTES_MAX;
+        let mut left_bytes = most_bytes;
         while left_bytes > 0 {
             match stream.read(&mut sink).await {
                 Ok(0) | Err(_) => break,

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::HttpBounds;
 use super::handover::linger;
 use super::long::Patience;
+use crate::limits::ADMIN_LINGER_BYTES_MAX;
 
 /// After a failed accept, which is nearly always a lack of descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;
@@ -104,5 +105,5 @@ async fn serve(
             && !is_cut()
         {}
     }
-    linger(&mut stream).await;
+    linger(&mut stream, ADMIN_LINGER_BYTES_MAX).await;
 }

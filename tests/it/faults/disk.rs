@@ -3,14 +3,14 @@
 //! could not write.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use serde_json::json;
 
 use super::{answer, talk_until_the_end};
 use crate::crash::{check, stored};
-use crate::harness::{Faults, Files, Server, person};
+use crate::harness::{DEADLINE, Faults, Files, Server, person};
 
 /// EX_SOFTWARE of sysexits.h, as after a panic: whoever runs it starts it again.
 const EXIT: i32 = 70;
@@ -94,6 +94,13 @@ async fn a_sync_that_nobody_waits_for_ends_the_process_when_it_fails() {
     let settings: Vec<_> = SETTINGS.into_iter().chain([("fsync", "interval")]).collect();
     let mut server = Server::faulty(&faults, &settings);
     let client = server.join("a", &person(1)).await;
+    // The next segment is prepared with syncs of its own, and named when it is whole.
+    let next = server.data().join("store/journal/segment-0000000000000002");
+    let begun = Instant::now();
+    while !next.exists() {
+        assert!(begun.elapsed() < DEADLINE, "no second segment");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     faults.syncs_fail(Files::Journal, Errno::IO);
     let shown = talk_until_the_end(client, "words".to_owned(), 190).await;
     assert_eq!(server.exited().code(), Some(EXIT));
