@@ -144,10 +144,10 @@ pub const HTTP_TIMEOUT_MS: u64 = 10_000;
 /// After a refused frame: how much is still read, and for how long, so that the close is not lost.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_MS: u64 = 2_000;
-/// On the admin port: an import that is refused at its beginning is still being sent.
-pub const ADMIN_LINGER_BYTES_MAX: usize = 1 << 30;
 /// The same while the peer still takes what was not sent yet.
 pub const LINGER_SLOW_MS: u64 = 10_000;
+/// On the admin port, within `LINGER_MS`: an import that is refused at its beginning is still being sent.
+pub const ADMIN_LINGER_BYTES_MAX: usize = 1 << 30;
 /// SIGTERM: everything is closed within this.
 pub const DRAIN_MS_MAX: u64 = 10_000;
 

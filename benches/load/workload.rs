@@ -145,7 +145,7 @@ impl Bench<'_> {
     }
 
     /// The same flood on all servers, which are measured in turn, a slice of time each: what changes in the
-    /// machine changes for all. Who is not measured is held: socketify wakes a hundred times a second for nothing.
+    /// machine changes for all. Who is not measured is held: socketify wakes two hundred times a second for nothing.
     fn floods(
         &self,
         row: String,
